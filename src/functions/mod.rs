@@ -1,0 +1,1 @@
+//! The SQL functions: one file per SQL name, one place to register.

@@ -1,0 +1,5 @@
+//! The `synthohive` command line.
+
+fn main() -> std::process::ExitCode {
+    synthohive::repl::main()
+}

@@ -1,0 +1,170 @@
+//! Models: what learns encoded rows and generates them. Knows no SQL, no table names, no keys.
+//!
+//! A model is a folder here and one line in [`registry`](REGISTRY): a [`ModelKind`] that fits and loads, a
+//! [`TableModel`] that is the trained state, a [`BlockSampler`] that runs it.
+
+pub mod ctgan;
+mod options;
+mod registry;
+mod state;
+mod validation;
+
+pub use options::{FitOptions, OptionKind, OptionSpec, OptionValue};
+pub use registry::{REGISTRY, kind};
+pub use state::{HostTensor, ModelState};
+
+use crate::{
+    Result,
+    encode::{CodeMatrix, EncodedRows, Layout, Scheme},
+    noise::Noise,
+    torch::DeviceKind,
+};
+use serde::{Deserialize, Serialize};
+use std::{fmt::Debug, sync::Arc};
+
+/// A kind of model: how to fit one and how to load one. Registered in [`REGISTRY`].
+pub trait ModelKind: Send + Sync + Debug {
+    /// The name used in SQL (`model => 'ctgan'`).
+    fn name(&self) -> &'static str;
+
+    /// One sentence for `synth.models` and the documentation.
+    fn description(&self) -> &'static str;
+
+    /// How the model wants numbers encoded.
+    fn scheme(&self) -> Scheme;
+
+    /// The options of [`FitOptions`] that are this model's own, with defaults and documentation.
+    fn options(&self) -> &'static [OptionSpec];
+
+    /// Learns `data`. Runs on the calling thread (and libtorch's), for minutes; reports and obeys `observer`.
+    /// With `resume`, continues a checkpoint that an earlier call handed to the observer.
+    ///
+    /// # Errors
+    /// Options out of range, no rows, divergence that recovery could not mend, cancellation.
+    fn fit(
+        &self,
+        data: &TrainingData<'_>,
+        options: &FitOptions,
+        resume: Option<&Checkpoint>,
+        observer: &mut dyn FitObserver,
+    ) -> Result<Fitted>;
+
+    /// Makes a trained model of its saved state.
+    ///
+    /// # Errors
+    /// State that does not fit the layout or this build.
+    fn load(&self, layout: &Layout, state: ModelState) -> Result<Arc<dyn TableModel>>;
+}
+
+/// What a model learns from.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainingData<'a> {
+    /// The shape of the rows.
+    pub layout: &'a Layout,
+    /// The rows. The model holds some of them out for validation.
+    pub rows: &'a CodeMatrix,
+}
+
+/// A trained model: complete, immutable, shareable between partitions. Holds host memory only.
+pub trait TableModel: Send + Sync + Debug {
+    /// The state that [`ModelKind::load`] takes back, byte for byte.
+    ///
+    /// # Errors
+    /// The state cannot be represented.
+    fn state(&self) -> Result<ModelState>;
+
+    /// A sampler for one partition, on `device`, using `threads` intra-op threads. Its output does not
+    /// depend on `threads`.
+    ///
+    /// # Errors
+    /// The device cannot be had.
+    fn sampler(&self, device: DeviceKind, threads: usize) -> Result<Box<dyn BlockSampler>>;
+
+    /// Bytes that one sampler needs, for the session's memory pool.
+    fn sampler_memory(&self) -> usize;
+}
+
+/// Runs a model, block by block, on one thread.
+pub trait BlockSampler: Send {
+    /// Fills `out` (cleared first) with the [`BLOCK_ROWS`](crate::noise::BLOCK_ROWS) rows of block `block`:
+    /// a pure function of the model, the noise and the block.
+    ///
+    /// # Errors
+    /// libtorch failed.
+    fn sample(&mut self, block: u64, noise: &Noise, out: &mut EncodedRows) -> Result<()>;
+}
+
+/// What a fit returns.
+#[derive(Debug, Clone)]
+pub struct Fitted {
+    /// The model of the best validation score.
+    pub model: Arc<dyn TableModel>,
+    /// How it went.
+    pub report: FitReport,
+}
+
+/// The story of a training, kept in the manifest.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FitReport {
+    /// Rows learned from, held-out rows included.
+    pub rows: u64,
+    /// Epochs run.
+    pub epochs: u32,
+    /// The epoch whose weights were kept.
+    pub best_epoch: u32,
+    /// Validation score of the kept weights: in 0..=1, higher is better.
+    pub score: f64,
+    /// Wall-clock seconds of the fit.
+    pub seconds: f64,
+    /// Times a non-finite loss made the training go back to its last good state.
+    pub recoveries: u32,
+}
+
+/// One epoch, as streamed by `synth_train`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EpochReport {
+    /// 1-based.
+    pub epoch: u32,
+    /// Epochs asked for.
+    pub epochs: u32,
+    /// The generator's (or the model's only) loss, mean over the epoch.
+    pub loss: f64,
+    /// The critic's loss, for models that have one.
+    pub critic_loss: Option<f64>,
+    /// Validation score, where it was taken: in 0..=1, higher is better.
+    pub score: Option<f64>,
+    /// Training rows per second of this epoch.
+    pub rows_per_second: f64,
+    /// Seconds since the start.
+    pub elapsed_seconds: f64,
+    /// Expected seconds to the end.
+    pub eta_seconds: f64,
+}
+
+/// Everything a killed training needs to go on: trained state, optimizer state, position, best so far.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// The last finished epoch.
+    pub epoch: u32,
+    /// Named tensors and settings, in the model's own terms.
+    pub state: ModelState,
+}
+
+/// What watches a fit.
+pub trait FitObserver {
+    /// An epoch is over.
+    ///
+    /// # Errors
+    /// The observer's; ends the fit.
+    fn epoch(&mut self, report: &EpochReport) -> Result<()>;
+
+    /// A state worth keeping (the model decides how often: at least every minute or so).
+    ///
+    /// # Errors
+    /// The observer's; ends the fit.
+    fn checkpoint(&mut self, checkpoint: Checkpoint) -> Result<()>;
+
+    /// Polled at every step: `true` ends the fit with [`SynthError::Cancelled`](crate::SynthError::Cancelled)
+    /// after a last checkpoint.
+    fn cancelled(&self) -> bool;
+}

@@ -1,0 +1,5 @@
+//! What the data is: the role of each column. Knows Arrow types and statistics, no model and no SQL.
+
+mod role;
+
+pub use role::ColumnRole;
