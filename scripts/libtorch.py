@@ -326,11 +326,12 @@ def write_cargo_config(libtorch, cuda_libraries):
     lines += ["", "[build]", f"rustdocflags = [\"-C\", {quoted(f'link-arg=-Wl,-rpath,{libtorch}/lib')}]", ""]
     text = "\n".join(lines)
     old = config.read_text() if config.exists() else ""
-    if old == text:
+    settings = [line for line in lines if line and not line.startswith(("#", "["))]
+    if all(setting in old.splitlines() for setting in settings):
         return
-    only_libtorch = old.startswith("[env]\nLIBTORCH = ") and len(old.splitlines()) == 2
-    if old and not old.startswith(MARK) and not only_libtorch:
-        raise Failure(f"{config} holds settings of your own. Add these lines to it:\n\n{text}")
+    ours = ("#", "[env]", "[build]", "LIBTORCH =", "SYNTHOHIVE_LIBTORCH_CUDA =", 'rustdocflags = ["-C", "link-arg=-Wl,-rpath,')
+    if any(line and not line.startswith(ours) for line in old.splitlines()):
+        raise Failure(f"{config} holds settings of your own. Set these in it, then try again:\n\n{text}")
     config.parent.mkdir(exist_ok=True)
     fresh = config.with_suffix(".toml.new")
     fresh.write_text(text)
