@@ -1,11 +1,17 @@
 //! `manifest.json`.
 
+use super::envelope::hex;
 use crate::{
+    Result, SynthError,
     encode::TableEncoder,
     models::{FitOptions, FitReport, TableModel},
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, sync::Arc};
+
+/// The libtorch that `tch` 0.24 links to; it accepts no other.
+const LIBTORCH: &str = "2.11.0";
 
 /// What is known of a stored model without its weights.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -64,4 +70,35 @@ pub struct StoredModel {
     pub manifest: Arc<Manifest>,
     /// The model.
     pub model: Arc<dyn TableModel>,
+}
+
+/// What the generated rows depend on, and nothing else (no name, version or time): learning the same thing twice gives the
+/// same rows.
+pub(super) fn content_hash(
+    kind: &str,
+    encoder: &TableEncoder,
+    settings: &serde_json::Value,
+    weights: &[u8],
+) -> Result<String> {
+    let no_json = |error| SynthError::Internal(format!("a model that is no JSON: {error}"));
+    let encoder = serde_json::to_vec(encoder).map_err(no_json)?;
+    let settings = serde_json::to_vec(settings).map_err(no_json)?;
+    let mut hash = Sha256::new();
+    hash.update(b"synthohive/model/1");
+    for part in [kind.as_bytes(), &encoder, &settings, weights] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+/// Versions of the libraries that the generated rows may depend on.
+pub(super) fn libraries() -> BTreeMap<String, String> {
+    let versions = [
+        ("synthohive", env!("CARGO_PKG_VERSION")),
+        ("datafusion", datafusion::DATAFUSION_VERSION),
+        ("arrow", arrow::ARROW_VERSION),
+        ("libtorch", LIBTORCH),
+    ];
+    versions.map(|(library, version)| (library.to_owned(), version.to_owned())).into()
 }

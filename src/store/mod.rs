@@ -1,101 +1,97 @@
 //! Versioned model artifacts on an object store.
 //!
 //! ```text
+//! {store}/{model}/{version}/weights.safetensors  written first, only if absent: claims the version
 //! {store}/{model}/{version}/manifest.json        written last: its presence is the commit
-//! {store}/{model}/{version}/weights.safetensors
-//! {store}/{model}/checkpoint/…                   a training that has not finished
+//! {store}/{model}/checkpoint/manifest.json       a training that has not finished: replaced atomically
+//! {store}/{model}/checkpoint/{id}.safetensors    the state it points at
+//! {store}/columns.json                           column roles that the user declared
 //! ```
+//!
+//! A crash at any point leaves what was committed before: a version without manifest is no version, and its number is not
+//! used again. Every file is verified before use: JSON files carry a checksum of their own bytes, and those of the other
+//! files. No file of a store can make a reader execute code.
 
+mod bridge;
+mod cache;
+mod checkpoint;
+mod declared;
+mod envelope;
+mod location;
 mod manifest;
+mod name;
+mod versions;
+mod weights;
 
+pub use bridge::blocking;
+pub use checkpoint::CheckpointInfo;
+pub use declared::DeclaredRoles;
 pub use manifest::{Manifest, NewModel, StoredModel};
+pub use versions::StoredVersion;
 
-use crate::{Result, models::Checkpoint};
-use std::sync::Arc;
+use crate::{
+    Result,
+    models::{self, ModelKind},
+};
+use location::Location;
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use std::{fmt, sync::Arc};
 
-/// A model store: a folder or an object-store URL.
-#[derive(Debug, Clone)]
-pub struct ModelStore {}
+/// Finds a kind of model by name.
+type KindLookup = fn(&str) -> Result<&'static dyn ModelKind>;
+
+/// A model store: a folder or an object-store URL. Cheap to open and to clone; holds nothing open.
+#[derive(Clone)]
+pub struct ModelStore {
+    location: Arc<Location>,
+    kinds: KindLookup,
+}
 
 impl ModelStore {
-    /// Opens `location`: a path (relative to the working directory) or a URL. Touches nothing yet.
+    /// Opens `location`: a path (relative to the working directory, or below `~/`) or a URL (`file://`, `memory://`, and
+    /// `s3://`, `gs://`, `az://` where built in). Touches nothing yet; a folder that does not exist is an empty store, and is
+    /// created by the first write.
     ///
     /// # Errors
     /// A URL of a scheme this build does not know.
     pub fn open(location: &str) -> Result<Self> {
-        let _ = location;
-        unimplemented!()
+        Ok(Self { location: Arc::new(Location::parse(location)?), kinds: models::kind })
     }
 
-    /// Every committed version of every model, by name and version.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn list(&self) -> Result<Vec<Arc<Manifest>>> {
-        unimplemented!()
+    /// A store below `root` of an object store of the caller's; `shown` is how messages name it.
+    #[must_use]
+    pub fn with_objects(shown: &str, objects: Arc<dyn ObjectStore>, root: Path) -> Self {
+        Self { location: Arc::new(Location::of(shown, objects, root)), kinds: models::kind }
     }
 
-    /// The manifest of `name`: of `version`, or of the newest.
-    ///
-    /// # Errors
-    /// No such model or version (lists what there is); a damaged manifest.
-    pub async fn manifest(&self, name: &str, version: Option<u32>) -> Result<Arc<Manifest>> {
-        let _ = (name, version);
-        unimplemented!()
+    /// The same store, with kinds of models looked up by `kinds` instead of in [`models::REGISTRY`].
+    #[must_use]
+    pub fn with_kinds(mut self, kinds: KindLookup) -> Self {
+        self.kinds = kinds;
+        self
     }
 
-    /// The model of `name`, ready to sample; cached process-wide by content hash.
-    ///
-    /// # Errors
-    /// As [`ModelStore::manifest`]; damaged weights.
-    pub async fn load(&self, name: &str, version: Option<u32>) -> Result<Arc<StoredModel>> {
-        let _ = (name, version);
-        unimplemented!()
+    /// Where the store is: an absolute path or a URL.
+    #[must_use]
+    pub fn location(&self) -> &str {
+        &self.location.shown
     }
 
-    /// Stores a new version of `model.name`, atomically; concurrent calls make two versions.
-    ///
-    /// # Errors
-    /// A bad name; the store cannot be written (nothing of the version stays visible).
-    pub async fn save(&self, model: NewModel<'_>) -> Result<Arc<Manifest>> {
-        let _ = model;
-        unimplemented!()
-    }
-
-    /// Removes one version, or all of them. Returns how many.
-    ///
-    /// # Errors
-    /// No such model or version.
-    pub async fn drop_model(&self, name: &str, version: Option<u32>) -> Result<usize> {
-        let _ = (name, version);
-        unimplemented!()
-    }
-
-    /// Replaces the checkpoint of `name`. `spec` says what is being trained (model kind, encoder, options):
-    /// only a training of the same spec may resume it.
+    /// Writes, and removes again, a small file: for finding out that a store cannot be written before hours of training
+    /// rather than after.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn save_checkpoint(&self, name: &str, spec: &serde_json::Value, checkpoint: &Checkpoint) -> Result<()> {
-        let _ = (name, spec, checkpoint);
-        unimplemented!()
+    pub async fn check_writable(&self) -> Result<()> {
+        let probe = self.location.path(&[&format!(".probe-{}", uuid::Uuid::new_v4())])?;
+        let objects = &self.location.objects;
+        objects.put(&probe, vec![0_u8; 4096].into()).await.map_err(|error| self.location.error(error))?;
+        objects.delete(&probe).await.map_err(|error| self.location.error(error))
     }
+}
 
-    /// The checkpoint of `name` and its spec, if there is one.
-    ///
-    /// # Errors
-    /// A damaged checkpoint.
-    pub async fn load_checkpoint(&self, name: &str) -> Result<Option<(serde_json::Value, Checkpoint)>> {
-        let _ = name;
-        unimplemented!()
-    }
-
-    /// Removes the checkpoint of `name`, if there is one.
-    ///
-    /// # Errors
-    /// The store cannot be written.
-    pub async fn drop_checkpoint(&self, name: &str) -> Result<()> {
-        let _ = name;
-        unimplemented!()
+impl fmt::Debug for ModelStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ModelStore").field(&self.location.shown).finish()
     }
 }
