@@ -83,6 +83,16 @@ impl SubColumnData {
         }
     }
 
+    /// Keeps the first `rows` rows.
+    pub fn truncate(&mut self, rows: usize) {
+        match self {
+            Self::Code8(v) => v.truncate(rows),
+            Self::Code16(v) => v.truncate(rows),
+            Self::Code32(v) => v.truncate(rows),
+            Self::Scalar(v) => v.truncate(rows),
+        }
+    }
+
     /// Bytes held.
     #[must_use]
     pub fn memory_size(&self) -> usize {

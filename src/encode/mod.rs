@@ -5,11 +5,24 @@
 //! A sub-column is either a code below a cardinality or a scalar in [-1, 1]; models see nothing else.
 
 mod codes;
+mod columns;
+mod gmm;
+mod hash;
 mod layout;
+mod pattern;
+mod physical;
 mod profile;
+mod schema_serde;
+mod sketch;
 mod table;
+mod text_serde;
+mod warp;
+mod wide;
 
 pub use codes::{CodeMatrix, EncodedRows, SubColumnData};
 pub use layout::{ColumnLayout, Layout, SubColumn};
 pub use profile::TableProfile;
 pub use table::{Scheme, TableEncoder};
+
+#[cfg(test)]
+mod tests;

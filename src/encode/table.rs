@@ -1,9 +1,18 @@
 //! The encoder of a table.
 
-use super::{EncodedRows, Layout};
-use crate::{Result, noise::Noise, schema::ColumnRole};
-use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
+use super::{
+    ColumnLayout, EncodedRows, Layout,
+    columns::{ColumnEncoder, DecodeInput, EncodeInput},
+    physical::plain,
+    schema_serde,
+};
+use crate::{Result, SynthError, noise::Noise, schema::ColumnRole};
+use arrow::{
+    datatypes::SchemaRef,
+    record_batch::{RecordBatch, RecordBatchOptions},
+};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a model wants numbers to look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,34 +24,129 @@ pub enum Scheme {
 
 /// Turns rows of a table into codes and back. Complete: what it takes to decode is all in here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct TableEncoder {}
+#[serde(try_from = "Repr", into = "Repr")]
+pub struct TableEncoder {
+    schema: SchemaRef,
+    scheme: Scheme,
+    columns: Arc<Vec<Column>>,
+    layout: Layout,
+}
+
+/// What is stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Repr {
+    #[serde(with = "schema_serde")]
+    schema: SchemaRef,
+    scheme: Scheme,
+    columns: Vec<Column>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Column {
+    role: ColumnRole,
+    encoder: ColumnEncoder,
+}
+
+impl From<TableEncoder> for Repr {
+    fn from(encoder: TableEncoder) -> Self {
+        let columns = Arc::unwrap_or_clone(encoder.columns);
+        Self { schema: encoder.schema, scheme: encoder.scheme, columns }
+    }
+}
+
+impl TryFrom<Repr> for TableEncoder {
+    type Error = SynthError;
+
+    fn try_from(repr: Repr) -> Result<Self> {
+        let columns = repr.columns.into_iter().map(|c| (c.role, c.encoder)).collect();
+        Self::new(repr.schema, repr.scheme, columns)
+    }
+}
 
 impl TableEncoder {
+    /// Of fitted (or stored) column encoders, which it checks.
+    pub(super) fn new(schema: SchemaRef, scheme: Scheme, columns: Vec<(ColumnRole, ColumnEncoder)>) -> Result<Self> {
+        if columns.len() != schema.fields().len() {
+            return Err(SynthError::Schema(format!(
+                "{} column encoders for {} columns",
+                columns.len(),
+                schema.fields().len()
+            )));
+        }
+        let mut layout = Layout { columns: Vec::new(), subcolumns: Vec::new() };
+        let mut prepared = Vec::with_capacity(columns.len());
+        for (field, (role, mut encoder)) in schema.fields().iter().zip(columns) {
+            encoder.prepare(field)?;
+            let start = layout.subcolumns.len();
+            layout.subcolumns.extend(encoder.subcolumns());
+            let subcolumns = start..layout.subcolumns.len();
+            layout.columns.push(ColumnLayout { subcolumns, discrete: encoder.discrete() });
+            prepared.push(Column { role, encoder });
+        }
+        Ok(Self { schema, scheme, columns: Arc::new(prepared), layout })
+    }
+
     /// The table's Arrow schema, metadata included; decoded batches have exactly it.
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
-        unimplemented!()
+        &self.schema
+    }
+
+    /// What the encoder was made for.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// The shape of encoded rows.
     #[must_use]
     pub fn layout(&self) -> &Layout {
-        unimplemented!()
+        &self.layout
     }
 
     /// The role of each column, in schema order.
     #[must_use]
     pub fn roles(&self) -> Vec<ColumnRole> {
-        unimplemented!()
+        self.columns.iter().map(|c| c.role).collect()
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn memory_size(&self) -> usize {
+        self.columns.iter().map(|c| size_of::<Column>() + c.encoder.memory_size()).sum()
     }
 
     /// Appends the codes of `batch` (of the encoder's schema) to `out`.
     ///
+    /// Deterministic: where the encoding is sampled (the mode of a number), the choice depends on the
+    /// value and on the row's place in `out` alone.
+    ///
     /// # Errors
-    /// The batch is of another schema.
+    /// The batch is of another schema, or holds a category that was not there when the table was
+    /// profiled. `out` is then as before.
     pub fn encode(&self, batch: &RecordBatch, out: &mut EncodedRows) -> Result<()> {
-        let _ = (batch, out);
-        unimplemented!()
+        check_schema(&self.schema, batch)?;
+        if out.subcolumns.len() != self.layout.subcolumns.len() {
+            return Err(SynthError::Internal("encoded rows of another layout".into()));
+        }
+        let rows = out.rows;
+        let mut encode = || {
+            for (at, column) in self.columns.iter().enumerate() {
+                let input = EncodeInput {
+                    field: self.schema.field(at),
+                    array: plain(batch.column(at))?,
+                    first_row: rows as u64,
+                };
+                column.encoder.encode(&input, &mut out.subcolumns[self.layout.columns[at].subcolumns.clone()])?;
+            }
+            Ok(())
+        };
+        let result = encode();
+        match &result {
+            Ok(()) => out.rows += batch.num_rows(),
+            Err(_) => out.subcolumns.iter_mut().for_each(|s| s.truncate(rows)),
+        }
+        result
     }
 
     /// Decodes rows `range` of the block `block` (`encoded` holds the whole block), only the columns in
@@ -50,7 +154,7 @@ impl TableEncoder {
     /// text) come from `noise` and the row's number `block * BLOCK_ROWS + i`.
     ///
     /// # Errors
-    /// Codes that the encoder never made.
+    /// Codes that the encoder never made; an identifier beyond its type's range.
     pub fn decode(
         &self,
         block: u64,
@@ -59,7 +163,40 @@ impl TableEncoder {
         projection: &[usize],
         noise: &Noise,
     ) -> Result<RecordBatch> {
-        let _ = (block, encoded, range, projection, noise);
-        unimplemented!()
+        if range.start > range.end || range.end > encoded.rows || range.end > crate::noise::BLOCK_ROWS {
+            return Err(SynthError::Internal(format!("rows {range:?} of a block of {}", encoded.rows)));
+        }
+        let schema = Arc::new(self.schema.project(projection)?);
+        let arrays = projection
+            .iter()
+            .map(|&at| {
+                let codes = encoded
+                    .subcolumns
+                    .get(self.layout.columns[at].subcolumns.clone())
+                    .ok_or_else(|| SynthError::Model("encoded rows of another layout".into()))?;
+                let field = self.schema.field(at);
+                self.columns[at].encoder.decode(&DecodeInput { field, codes, block, rows: range.clone(), noise })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(range.len()));
+        Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
     }
+}
+
+/// Whether a batch has the schema's columns; metadata and nullability may differ.
+pub(super) fn check_schema(schema: &SchemaRef, batch: &RecordBatch) -> Result<()> {
+    let given = batch.schema_ref();
+    let same = schema.fields().len() == given.fields().len()
+        && schema
+            .fields()
+            .iter()
+            .zip(given.fields())
+            .all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type());
+    if same {
+        return Ok(());
+    }
+    let list = |s: &SchemaRef| {
+        s.fields().iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect::<Vec<_>>().join(", ")
+    };
+    Err(SynthError::Schema(format!("got columns ({}), expected ({})", list(given), list(schema))))
 }

@@ -1,0 +1,188 @@
+//! From a column's sketch to its encoder.
+
+use super::{ByteValues, ColumnEncoder, Identifier, ModeEncoder, Modes, NumberValues, ValueEncoder, identifier::Maker};
+use crate::{
+    Result, SynthError,
+    encode::{
+        pattern::Patterns,
+        physical::{Lane, value_type},
+        sketch::{BytesSketch, NumberSketch},
+    },
+    schema::{ColumnFacts, ColumnRole, infer_role},
+};
+use arrow::datatypes::{DataType, Field, i256};
+
+/// Numbers with at most this many values get a code per value: exact shares, exact values.
+const FEW: usize = 128;
+/// ... if they occur this often on average.
+const OFTEN: u64 = 4;
+/// A value is an atom from this share of the rows on ...
+const ATOM_SHARE: f64 = 0.005;
+/// ... if it occurs this many times as often as its neighbours.
+const ATOM_CONTRAST: f64 = 4.0;
+/// Neighbours on either side that an atom is compared with.
+const NEIGHBOURS: usize = 10;
+
+/// A column, seen whole.
+pub(crate) enum Column {
+    Null,
+    Int(NumberSketch<i64>),
+    Wide(NumberSketch<i128>),
+    Huge(NumberSketch<i256>),
+    Float(NumberSketch<crate::encode::wide::Float>),
+    Bytes(BytesSketch),
+}
+
+/// Decides the role (unless `declared`) and fits the encoder.
+pub(crate) fn fit(
+    field: &Field,
+    column: &Column,
+    nulls: u64,
+    declared: Option<ColumnRole>,
+) -> Result<(ColumnRole, ColumnEncoder)> {
+    if declared == Some(ColumnRole::Exclude) {
+        return excluded(field).map(|encoder| (ColumnRole::Exclude, encoder));
+    }
+    let fitted = match column {
+        Column::Null => (ColumnRole::Exclude, ColumnEncoder::Null),
+        Column::Int(sketch) => numbers(field, sketch, nulls, declared, ValueEncoder::Int, ModeEncoder::Int)?,
+        Column::Wide(sketch) => numbers(field, sketch, nulls, declared, ValueEncoder::Wide, ModeEncoder::Wide)?,
+        Column::Huge(sketch) => numbers(field, sketch, nulls, declared, ValueEncoder::Huge, ModeEncoder::Huge)?,
+        Column::Float(sketch) => numbers(field, sketch, nulls, declared, ValueEncoder::Float, ModeEncoder::Float)?,
+        Column::Bytes(sketch) => bytes(field, sketch, nulls, declared)?,
+    };
+    Ok(fitted)
+}
+
+fn excluded(field: &Field) -> Result<ColumnEncoder> {
+    if field.is_nullable() {
+        return Ok(ColumnEncoder::Null);
+    }
+    Err(SynthError::Column {
+        column: field.name().clone(),
+        reason: "its role is `exclude`, which makes it null in the output, but it is declared NOT NULL".into(),
+        way_out: "leave the column out of the query that is learned, or declare it nullable".into(),
+    })
+}
+
+fn too_many(field: &Field, distinct: u64, what: &str) -> SynthError {
+    SynthError::Column {
+        column: field.name().clone(),
+        reason: format!("about {distinct} distinct values are too many for {what}"),
+        way_out: "set its role to `exclude` in synth.columns, or cast it to a number or a coarser value".into(),
+    }
+}
+
+fn numbers<W: Lane>(
+    field: &Field,
+    sketch: &NumberSketch<W>,
+    nulls: u64,
+    declared: Option<ColumnRole>,
+    by_value: impl Fn(NumberValues<W>) -> ValueEncoder,
+    by_mode: impl Fn(Modes<W>) -> ModeEncoder,
+) -> Result<(ColumnRole, ColumnEncoder)> {
+    let values = &sketch.values;
+    let grid = sketch.summary().grid;
+    let data_type = value_type(field.data_type());
+    let facts = ColumnFacts {
+        name: field.name(),
+        data_type,
+        values: values.rows(),
+        distinct: values.distinct(),
+        singletons: values.singletons(),
+        span: grid.filter(|_| !W::REAL).map(|g| g.max.distance(g.min) / g.step as f64 + 1.0),
+        regular: false,
+    };
+    let role = declared.unwrap_or_else(|| infer_role(&facts));
+    if values.rows() == 0 {
+        return Ok((role, ColumnEncoder::Null));
+    }
+    let nullable = nulls > 0;
+    let all = || {
+        let values = values.sorted().into_iter().map(|(v, _)| *v).collect();
+        ColumnEncoder::Values(by_value(NumberValues::new(values, nullable)))
+    };
+    let opaque = matches!(data_type, DataType::Interval(_));
+    if role == ColumnRole::Identifier {
+        if let Some(grid) = grid.filter(|_| !W::REAL) {
+            let start = grid.min.to_string().parse().map_err(|_| SynthError::Column {
+                column: field.name().clone(),
+                reason: format!("identifiers beyond 128 bits ({} …) cannot be counted on", grid.min),
+                way_out: "set its role to `numeric` in synth.columns".into(),
+            })?;
+            let maker = Maker::Sequence { start, step: grid.step };
+            return Ok((role, ColumnEncoder::Identifier(Identifier::new(maker, nullable))));
+        }
+    }
+    let distinct = values.distinct();
+    let few = values.is_exact() && distinct <= FEW as u64 && (distinct <= 2 || values.rows() >= OFTEN * distinct);
+    if role == ColumnRole::Categorical || opaque {
+        return if values.is_exact() { Ok((role, all())) } else { Err(too_many(field, distinct, "categories")) };
+    }
+    let Some(grid) = grid.filter(|_| !few) else { return Ok((role, all())) };
+    let points: Vec<(W, f64)> = values.distribution().into_iter().map(|(v, n)| (*v, n)).collect();
+    let (atoms, rest) = split_atoms(points, values.rows());
+    if rest.is_empty() {
+        return Ok((role, all()));
+    }
+    Ok((role, ColumnEncoder::Modes(by_mode(Modes::fit(&rest, atoms, &grid, nullable)))))
+}
+
+/// The atoms of a distribution (in value order), and the rest.
+fn split_atoms<W: Lane>(points: Vec<(W, f64)>, rows: u64) -> (Vec<W>, Vec<(W, f64)>) {
+    let frequent = ATOM_SHARE * rows as f64;
+    let stands_out = |i: usize| {
+        let around = i.saturating_sub(NEIGHBOURS)..(i + NEIGHBOURS + 1).min(points.len());
+        let mut counts: Vec<f64> = around.filter(|&j| j != i).map(|j| points[j].1).collect();
+        counts.sort_by(f64::total_cmp);
+        counts.get(counts.len() / 2).is_none_or(|median| points[i].1 >= ATOM_CONTRAST * median)
+    };
+    let is_atom: Vec<bool> = points
+        .iter()
+        .enumerate()
+        .map(|(i, (value, count))| !value.is_finite() || (*count >= frequent && *count >= 2.0 && stands_out(i)))
+        .collect();
+    let (mut atoms, mut rest) = (Vec::new(), Vec::new());
+    for (point, atom) in points.into_iter().zip(is_atom) {
+        if atom { atoms.push(point.0) } else { rest.push(point) }
+    }
+    (atoms, rest)
+}
+
+fn bytes(
+    field: &Field,
+    sketch: &BytesSketch,
+    nulls: u64,
+    declared: Option<ColumnRole>,
+) -> Result<(ColumnRole, ColumnEncoder)> {
+    let values = &sketch.values;
+    let facts = ColumnFacts {
+        name: field.name(),
+        data_type: value_type(field.data_type()),
+        values: values.rows(),
+        distinct: values.distinct(),
+        singletons: values.singletons(),
+        span: None,
+        regular: true,
+    };
+    let mut role = declared.unwrap_or_else(|| infer_role(&facts));
+    if values.rows() == 0 {
+        return Ok((role, ColumnEncoder::Null));
+    }
+    if role == ColumnRole::Categorical && !values.is_exact() {
+        if declared.is_some() {
+            return Err(too_many(field, values.distinct(), "categories"));
+        }
+        role = ColumnRole::Identifier;
+    }
+    let mut sorted = values.sorted();
+    let encoder = if role == ColumnRole::Categorical {
+        sorted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+        let values = sorted.into_iter().map(|(v, _)| v.clone());
+        ColumnEncoder::Values(ValueEncoder::Bytes(ByteValues::new(values, nulls > 0)))
+    } else {
+        let patterns = Patterns::of(sorted.into_iter().map(|(v, n)| (&**v, n)));
+        ColumnEncoder::Identifier(Identifier::new(Maker::Pattern(patterns), nulls > 0))
+    };
+    Ok((role, encoder))
+}

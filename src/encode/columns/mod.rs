@@ -1,0 +1,224 @@
+//! One encoder per column, by how its values become codes. What a column *means* is its
+//! [role](crate::schema::ColumnRole); the encoding follows from role, type and statistics.
+
+mod by_value;
+mod fit;
+mod identifier;
+mod modes;
+
+pub(crate) use by_value::{ByteValues, NumberValues};
+pub(crate) use fit::{Column, fit};
+pub(crate) use identifier::Identifier;
+pub(crate) use modes::Modes;
+
+use super::{SubColumn, SubColumnData, physical, wide::Float};
+use crate::{Result, SynthError, noise::Noise};
+use arrow::{
+    array::{Array, ArrayRef},
+    datatypes::{DataType, Field, i256},
+};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// The encoder of one column.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ColumnEncoder {
+    /// Always null: nothing to learn.
+    Null,
+    /// A code per value.
+    Values(ValueEncoder),
+    /// Mode-specific normalisation.
+    Modes(ModeEncoder),
+    /// Generated, not learned (but for its nulls).
+    Identifier(Identifier),
+}
+
+/// A code per value, by physical type.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ValueEncoder {
+    Int(NumberValues<i64>),
+    Wide(NumberValues<i128>),
+    Huge(NumberValues<i256>),
+    Float(NumberValues<Float>),
+    Bytes(ByteValues),
+}
+
+/// Mode-specific normalisation, by physical type.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ModeEncoder {
+    Int(Modes<i64>),
+    Wide(Modes<i128>),
+    Huge(Modes<i256>),
+    Float(Modes<Float>),
+}
+
+macro_rules! each_value {
+    ($encoder:expr, $e:ident => $body:expr) => {
+        match $encoder {
+            ValueEncoder::Int($e) => $body,
+            ValueEncoder::Wide($e) => $body,
+            ValueEncoder::Huge($e) => $body,
+            ValueEncoder::Float($e) => $body,
+            ValueEncoder::Bytes($e) => $body,
+        }
+    };
+}
+
+macro_rules! each_mode {
+    ($encoder:expr, $e:ident => $body:expr) => {
+        match $encoder {
+            ModeEncoder::Int($e) => $body,
+            ModeEncoder::Wide($e) => $body,
+            ModeEncoder::Huge($e) => $body,
+            ModeEncoder::Float($e) => $body,
+        }
+    };
+}
+
+/// What a column encodes from.
+pub(crate) struct EncodeInput<'a> {
+    /// The column.
+    pub field: &'a Field,
+    /// Its values, plain (no dictionary).
+    pub array: ArrayRef,
+    /// Row number of the first value, which addresses the noise of the encoding.
+    pub first_row: u64,
+}
+
+/// What a column decodes from.
+pub(crate) struct DecodeInput<'a> {
+    /// The column.
+    pub field: &'a Field,
+    /// Its sub-columns, of the whole block.
+    pub codes: &'a [SubColumnData],
+    /// The block's number.
+    pub block: u64,
+    /// The rows of the block to decode.
+    pub rows: Range<usize>,
+    /// For what the codes leave open.
+    pub noise: &'a Noise,
+}
+
+impl ColumnEncoder {
+    /// The shape of the encoding.
+    pub(crate) fn subcolumns(&self) -> Vec<SubColumn> {
+        match self {
+            Self::Null => vec![],
+            Self::Values(v) => match each_value!(v, e => e.cardinality()) {
+                0 | 1 => vec![],
+                cardinality => vec![SubColumn::Code { cardinality }],
+            },
+            Self::Modes(m) => {
+                vec![SubColumn::Code { cardinality: each_mode!(m, e => e.cardinality()) }, SubColumn::Scalar]
+            }
+            Self::Identifier(i) if i.nullable() => vec![SubColumn::Code { cardinality: 2 }],
+            Self::Identifier(_) => vec![],
+        }
+    }
+
+    /// Whether the column is discrete for a model.
+    pub(crate) fn discrete(&self) -> bool {
+        !matches!(self, Self::Modes(_)) && !self.subcolumns().is_empty()
+    }
+
+    /// Checks the encoder and builds its tables, after fitting or deserialising.
+    pub(crate) fn prepare(&mut self, field: &Field) -> Result<()> {
+        match self {
+            Self::Null if !field.is_nullable() => {
+                Err(invalid(field, "the column is declared NOT NULL, but would be all null"))
+            }
+            Self::Null => Ok(()),
+            Self::Values(v) => each_value!(v, e => e.prepare(field)),
+            Self::Modes(m) => each_mode!(m, e => e.prepare(field)),
+            Self::Identifier(i) => i.prepare(field),
+        }
+    }
+
+    /// Appends the codes of `input` to `out`, this column's sub-columns.
+    pub(crate) fn encode(&self, input: &EncodeInput<'_>, out: &mut [SubColumnData]) -> Result<()> {
+        match self {
+            Self::Null => Ok(()),
+            Self::Values(v) => each_value!(v, e => e.encode(input, out)),
+            Self::Modes(m) => each_mode!(m, e => e.encode(input, out)),
+            Self::Identifier(i) => i.encode(input, out),
+        }
+    }
+
+    /// The array of the rows asked for, of exactly the field's type.
+    pub(crate) fn decode(&self, input: &DecodeInput<'_>) -> Result<ArrayRef> {
+        match self {
+            Self::Null => Ok(physical::nulls(input.field.data_type(), input.rows.len())),
+            Self::Values(v) => each_value!(v, e => e.decode(input)),
+            Self::Modes(m) => each_mode!(m, e => e.decode(input)),
+            Self::Identifier(i) => i.decode(input),
+        }
+    }
+
+    /// Heap bytes held.
+    pub(crate) fn memory_size(&self) -> usize {
+        match self {
+            Self::Values(v) => each_value!(v, e => e.memory_size()),
+            _ => size_of::<Self>(),
+        }
+    }
+}
+
+impl DecodeInput<'_> {
+    /// The codes of the rows, each below `cardinality`.
+    pub(crate) fn codes(&self, cardinality: u32) -> Result<Vec<u32>> {
+        let rows = self.rows.clone();
+        let codes: Vec<u32> = match self.codes.first() {
+            Some(SubColumnData::Code8(v)) => v.get(rows).map(|v| v.iter().map(|&c| u32::from(c)).collect()),
+            Some(SubColumnData::Code16(v)) => v.get(rows).map(|v| v.iter().map(|&c| u32::from(c)).collect()),
+            Some(SubColumnData::Code32(v)) => v.get(rows).map(<[u32]>::to_vec),
+            Some(SubColumnData::Scalar(_)) | None => None,
+        }
+        .ok_or_else(|| self.bad_codes("codes are missing"))?;
+        match codes.iter().max() {
+            Some(&largest) if largest >= cardinality => {
+                Err(self.bad_codes(&format!("code {largest} of {cardinality}")))
+            }
+            _ => Ok(codes),
+        }
+    }
+
+    /// Codes that the encoder never made.
+    pub(crate) fn bad_codes(&self, what: &str) -> SynthError {
+        SynthError::Model(format!("column `{}` cannot be decoded: {what}", self.field.name()))
+    }
+}
+
+/// Packs a plain array into the field's type where that is a dictionary.
+pub(crate) fn pack(plain: ArrayRef, field: &Field) -> Result<ArrayRef> {
+    if matches!(field.data_type(), DataType::Dictionary(..)) {
+        arrow::compute::cast(&plain, field.data_type()).map_err(|error| SynthError::Column {
+            column: field.name().clone(),
+            reason: format!("its values do not fit {}: {error}", field.data_type()),
+            way_out: "cast the column to its value type, or to a dictionary with wider keys".into(),
+        })
+    } else {
+        Ok(plain)
+    }
+}
+
+/// A value that was not there when the column was profiled.
+pub(crate) fn unseen(field: &Field, array: &dyn Array, row: usize) -> SynthError {
+    let value = arrow::util::display::array_value_to_string(array, row).unwrap_or_else(|e| e.to_string());
+    SynthError::Column {
+        column: field.name().clone(),
+        reason: if array.is_null(row) {
+            "a null, where there was none when the column was profiled".into()
+        } else {
+            format!("the value `{value}` was not there when the column was profiled")
+        },
+        way_out: "profile and encode the same rows (train again if the table has changed)".into(),
+    }
+}
+
+/// An encoder that contradicts itself or its field (a damaged manifest).
+pub(crate) fn invalid(field: &Field, what: impl std::fmt::Display) -> SynthError {
+    SynthError::Schema(format!("encoder of column `{}`: {what}", field.name()))
+}
