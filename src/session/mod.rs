@@ -7,6 +7,7 @@ mod files;
 mod options;
 mod statement;
 mod stores;
+pub mod tables;
 
 pub use builder::SynthSessionBuilder;
 pub use options::SynthOptions;

@@ -90,24 +90,34 @@ impl ModelStore {
     /// # Errors
     /// The store cannot be read.
     pub async fn versions(&self) -> Result<Vec<StoredVersion>> {
-        let inventory = self.inventory(None).await?;
-        let committed = inventory.versions.iter().flat_map(|(name, folders)| {
-            let newest = newest(folders).map(|(version, _)| version);
-            folders.iter().filter_map(move |(&version, folder)| {
-                Some((name, version, Some(version) == newest, folder.manifest.as_ref()?))
-            })
-        });
-        let read = committed.map(|(name, version, current, file)| async move {
-            let location = self.location.show(&self.location.path(&[name, &version.to_string()])?);
-            let manifest = match self.read_manifest(name, version, file).await {
-                Err(SynthError::Store { source: Error::NotFound { .. }, .. }) => return Ok(None), // dropped meanwhile
-                Err(error @ SynthError::Store { .. }) => return Err(error),
-                manifest => manifest,
-            };
-            Ok(Some(StoredVersion { name: name.clone(), version, current, location, manifest }))
-        });
-        let found: Vec<Option<StoredVersion>> = stream::iter(read).buffered(READERS).try_collect().await?;
+        let mut reads = Vec::new();
+        for (name, folders) in self.inventory(None).await?.versions {
+            let newest = newest(&folders).map(|(version, _)| version);
+            for (version, folder) in folders {
+                if let Some(file) = folder.manifest {
+                    reads.push(self.version(name.clone(), version, Some(version) == newest, file));
+                }
+            }
+        }
+        let found: Vec<Option<StoredVersion>> = stream::iter(reads).buffered(READERS).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
+    }
+
+    /// One version of a listing; `None` if it was dropped since.
+    async fn version(
+        &self,
+        name: String,
+        version: u32,
+        current: bool,
+        file: ObjectMeta,
+    ) -> Result<Option<StoredVersion>> {
+        let manifest = match self.read_manifest(&name, version, &file).await {
+            Err(SynthError::Store { source: Error::NotFound { .. }, .. }) => return Ok(None),
+            Err(error @ SynthError::Store { .. }) => return Err(error),
+            manifest => manifest,
+        };
+        let location = self.location.show(&self.location.path(&[&name, &version.to_string()])?);
+        Ok(Some(StoredVersion { name, version, current, location, manifest }))
     }
 
     /// The manifest of `name`: of `version`, or of the newest.
