@@ -1,1 +1,8 @@
 //! Physical plans: train, sample.
+
+pub mod fit_group;
+pub mod sample;
+pub mod train;
+
+pub use sample::{SampleExec, SampleSpec, SampleTable};
+pub use train::{TrainExec, TrainSpec, TrainTable};

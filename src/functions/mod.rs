@@ -1,1 +1,17 @@
 //! The SQL functions: one file per SQL name, one place to register.
+
+pub mod arguments;
+mod documentation;
+mod options;
+mod register;
+mod relation_planner;
+mod synth_fit;
+mod synth_sample;
+mod synth_train;
+
+pub use documentation::{ArgumentDoc, FunctionDoc, documentation};
+pub use register::register_all;
+pub use relation_planner::SynthRelationPlanner;
+pub use synth_fit::SynthFit;
+pub use synth_sample::SynthSample;
+pub use synth_train::SynthTrain;

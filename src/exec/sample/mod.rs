@@ -1,0 +1,21 @@
+//! Sampling: a range of a model's infinite table, as a physical plan.
+//!
+//! ```text
+//! synth_sample('orders', 1e6)       planning: the manifest only; model version, hash and seed are frozen
+//!   └ SampleTable                   a TableProvider
+//!       └ SampleExec                a leaf: block-aligned row ranges, one per partition
+//!           └ execute(partition)    loads the model (cached by hash), then per block, on a blocking thread:
+//!                                   noise → BlockSampler → codes → TableEncoder::decode → batches → channel
+//! ```
+
+mod plan;
+mod range;
+mod schema;
+mod spec;
+mod stream;
+mod table;
+
+pub use plan::SampleExec;
+pub use schema::ROW_ID;
+pub use spec::SampleSpec;
+pub use table::SampleTable;

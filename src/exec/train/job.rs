@@ -1,0 +1,131 @@
+//! The training of one table.
+
+use super::{
+    TrainSpec,
+    fit::{CheckpointSlot, Fitting, FittingJob},
+    resume::{self, Found},
+    rows::RowMaker,
+    scan::Scan,
+};
+use crate::{
+    Result, SynthError,
+    encode::TableEncoder,
+    models::ModelKind,
+    store::{ModelStore, NewModel},
+};
+use arrow::record_batch::RecordBatch;
+use datafusion::error::Result as DataFusionResult;
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
+use tokio::sync::{OwnedMutexGuard, mpsc::Sender};
+
+/// One table to train.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) spec: Arc<TrainSpec>,
+    /// The table as the user named it.
+    pub(super) table: String,
+    /// The model's name.
+    pub(super) name: String,
+    pub(super) scan: Scan,
+    /// Columns of the output.
+    pub(super) projection: Vec<usize>,
+}
+
+impl Job {
+    /// Trains and stores; sends a row per epoch and a last one with the version.
+    pub(super) async fn run(self, out: &Sender<DataFusionResult<RecordBatch>>) -> Result<()> {
+        let table = self.table.clone();
+        self.run_inner(out).await.map_err(|error| match error {
+            // The user's own faults and DataFusion's errors say what they are about.
+            SynthError::Argument { .. } | SynthError::Name { .. } | SynthError::DataFusion(_) => error,
+            error => error.in_table(table),
+        })
+    }
+
+    async fn run_inner(self, out: &Sender<DataFusionResult<RecordBatch>>) -> Result<()> {
+        let Self { spec, table, name, scan, projection } = self;
+        let store = ModelStore::open(&spec.store)?;
+        store.check_writable().await?;
+        let turn = turn(&spec.store, &name).await;
+        let found = if spec.resume { Some(Found::load(&store, &name, &spec).await?) } else { None };
+        let (kind, options) = match &found {
+            Some(found) => (found.kind, found.options.clone()),
+            None => (spec.kind, spec.options.clone()),
+        };
+
+        let encoder = Arc::new(learn_encoder(&store, &table, &scan, kind, options.threads).await?);
+        if let Some(found) = &found {
+            found.check_encoder(&encoder)?;
+        }
+        let (rows, reservation) = scan.encode(&encoder).await?;
+        let checkpoints = CheckpointSlot {
+            store: store.clone(),
+            name: name.clone(),
+            spec: Arc::new(resume::remember(kind, &options, &encoder)?),
+        };
+        let job = FittingJob {
+            kind,
+            encoder: Arc::clone(&encoder),
+            rows,
+            options: options.clone(),
+            resume: found.map(|found| found.checkpoint),
+            checkpoints: Some(checkpoints),
+        };
+        let turn = Arc::new(turn);
+        let mut fitting = Fitting::start(job, (reservation, Arc::clone(&turn)))?;
+        let rows = RowMaker { table: table.clone(), model: name.clone(), projection };
+        while let Some(report) = fitting.epoch().await {
+            if out.send(Ok(rows.epoch(&report)?)).await.is_err() {
+                return Err(SynthError::Cancelled);
+            }
+        }
+        let fitted = fitting.outcome().await?;
+
+        let model = NewModel {
+            name: &name,
+            kind: kind.name(),
+            source: &table,
+            encoder: &encoder,
+            model: fitted.model.as_ref(),
+            options: &options,
+            report: &fitted.report,
+        };
+        let manifest = store.save(model).await?;
+        store.drop_checkpoint(&name).await?;
+        drop(turn);
+        // The version is stored; whether anybody still listens does not matter.
+        let _ = out.send(Ok(rows.stored(manifest.version, &fitted.report)?)).await;
+        Ok(())
+    }
+}
+
+/// The first pass.
+async fn learn_encoder(
+    store: &ModelStore,
+    table: &str,
+    scan: &Scan,
+    kind: &'static dyn ModelKind,
+    threads: usize,
+) -> Result<TableEncoder> {
+    let roles = store.roles_for(table).await?;
+    let profile = scan.profile(&roles).await?;
+    if profile.rows() == 0 {
+        return Err(SynthError::NoRows { reason: "it has no rows".to_owned() });
+    }
+    tokio::task::spawn_blocking(move || profile.finish(kind.scheme(), threads))
+        .await
+        .map_err(|error| SynthError::Internal(error.to_string()))?
+}
+
+/// The right to train a model of this name in this process: two trainings would overwrite each other's
+/// checkpoint, and one that was just cancelled is still writing its last.
+async fn turn(store: &str, name: &str) -> OwnedMutexGuard<()> {
+    type Turns = HashMap<(String, String), Arc<tokio::sync::Mutex<()>>>;
+    static TURNS: LazyLock<Mutex<Turns>> = LazyLock::new(Mutex::default);
+    let turns = Arc::clone(TURNS.lock().entry((store.to_owned(), name.to_owned())).or_default());
+    turns.lock_owned().await
+}

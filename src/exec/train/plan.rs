@@ -1,0 +1,151 @@
+//! The physical plan of a training.
+
+use super::{TrainSpec, job::Job, rows, scan::Scan};
+use datafusion::{
+    common::{assert_or_internal_err, internal_err, tree_node::TreeNodeRecursion},
+    error::{DataFusionError, Result},
+    execution::{SendableRecordBatchStream, TaskContext},
+    physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr},
+    physical_plan::{
+        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+        execution_plan::{Boundedness, EmissionType, SchedulingType},
+        stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
+    },
+};
+use futures::TryStreamExt;
+use std::{fmt, sync::Arc};
+
+/// A table to train, and the name its model gets.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) table: String,
+    pub(super) name: String,
+    pub(super) scan: Arc<dyn ExecutionPlan>,
+}
+
+/// Trains its children, one after the other, and streams a row per epoch. Its side effects happen in
+/// `execute` only. Row counts are unknown on purpose: a `count(*)` trains, too. Dropping the stream (Ctrl-C, or
+/// a satisfied LIMIT) cancels the training and leaves a checkpoint.
+#[derive(Debug, Clone)]
+pub struct TrainExec {
+    spec: Arc<TrainSpec>,
+    targets: Vec<Target>,
+    projection: Vec<usize>,
+    properties: Arc<PlanProperties>,
+}
+
+impl TrainExec {
+    /// A plan that trains `targets` and yields the columns `projection` of the progress rows.
+    pub(super) fn try_new(spec: Arc<TrainSpec>, targets: Vec<Target>, projection: Vec<usize>) -> Result<Self> {
+        let schema = Arc::new(rows::schema().project(&projection)?);
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        )
+        .with_scheduling_type(SchedulingType::Cooperative);
+        Ok(Self { spec, targets, projection, properties: Arc::new(properties) })
+    }
+}
+
+impl DisplayAs for TrainExec {
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let targets: Vec<String> = self
+            .targets
+            .iter()
+            .map(|Target { table, name, .. }| if table == name { name.clone() } else { format!("{table} as {name}") })
+            .collect();
+        let targets = targets.join(", ");
+        let kind = self.spec.kind.name();
+        let epochs = self.spec.options.epochs.map_or_else(|| "default".to_owned(), |epochs| epochs.to_string());
+        let seed = self.spec.options.seed;
+        match format {
+            DisplayFormatType::TreeRender => {
+                write!(f, "tables={targets}\nmodel={kind}\nepochs={epochs}\nseed={seed}")
+            }
+            _ => {
+                write!(f, "TrainExec: tables=[{targets}], model={kind}, epochs={epochs}, seed={seed}")?;
+                if self.spec.resume { write!(f, ", resume=true") } else { Ok(()) }
+            }
+        }
+    }
+}
+
+impl ExecutionPlan for TrainExec {
+    fn name(&self) -> &'static str {
+        "TrainExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.targets.iter().map(|target| &target.scan).collect()
+    }
+
+    /// Repartitioning the scans would only mix their rows, which are kept in partition order.
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false; self.targets.len()]
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        assert_or_internal_err!(children.len() == self.targets.len(), "TrainExec has another number of children");
+        let mut plan = Arc::unwrap_or_clone(self);
+        for (target, scan) in plan.targets.iter_mut().zip(children) {
+            target.scan = scan;
+        }
+        Ok(Arc::new(plan))
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        if partition != 0 {
+            return internal_err!("TrainExec has one partition, not {partition}");
+        }
+        let jobs: Vec<Job> = self
+            .targets
+            .iter()
+            .map(|Target { table, name, scan }| Job {
+                spec: Arc::clone(&self.spec),
+                table: table.clone(),
+                name: name.clone(),
+                scan: Scan { plan: Arc::clone(scan), context: Arc::clone(&context) },
+                projection: self.projection.clone(),
+            })
+            .collect();
+        let schema = self.schema();
+        let start = async move {
+            let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&schema), 1);
+            let out = builder.tx();
+            builder.spawn(async move {
+                for job in jobs {
+                    job.run(&out).await.map_err(DataFusionError::from)?;
+                }
+                Ok(())
+            });
+            Ok::<_, DataFusionError>(builder.build())
+        };
+        // Nothing happens before the first poll.
+        let stream = futures::stream::once(start).try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
+    }
+}
