@@ -4,5 +4,5 @@ pub mod fit_group;
 pub mod sample;
 pub mod train;
 
-pub use sample::{SampleExec, SampleSpec, SampleTable};
+pub use sample::{SampleExec, SampleSpec, SampleTable, SynthPhysicalCodec};
 pub use train::{TrainExec, TrainSpec, TrainTable};

@@ -8,6 +8,7 @@
 //!                                   noise → BlockSampler → codes → TableEncoder::decode → batches → channel
 //! ```
 
+mod codec;
 mod plan;
 mod range;
 mod schema;
@@ -15,6 +16,7 @@ mod spec;
 mod stream;
 mod table;
 
+pub use codec::SynthPhysicalCodec;
 pub use plan::SampleExec;
 pub use schema::ROW_ID;
 pub use spec::SampleSpec;

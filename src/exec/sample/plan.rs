@@ -33,23 +33,14 @@ pub struct SampleExec {
 }
 
 impl SampleExec {
-    /// A plan for `spec` that yields the columns `projection` of `full_schema` in about `partitions` partitions
-    /// (fewer when there are fewer blocks).
+    /// A plan for the first `fetch` rows of `spec` that yields the columns `projection` of `full_schema` in about
+    /// `partitions` partitions (fewer when there are fewer blocks).
     ///
     /// # Errors
     /// `projection` is not of `full_schema`.
     pub fn try_new(
         spec: SampleSpec,
         full_schema: &SchemaRef,
-        projection: Vec<usize>,
-        partitions: usize,
-    ) -> Result<Self> {
-        Self::build(spec, Arc::clone(full_schema), projection, None, partitions)
-    }
-
-    fn build(
-        spec: SampleSpec,
-        full_schema: SchemaRef,
         projection: Vec<usize>,
         fetch: Option<usize>,
         partitions: usize,
@@ -73,7 +64,7 @@ impl SampleExec {
         .with_evaluation_type(EvaluationType::Lazy);
         Ok(Self {
             spec,
-            full_schema,
+            full_schema: Arc::clone(full_schema),
             projection,
             fetch,
             partitions,
@@ -198,7 +189,7 @@ impl ExecutionPlan for SampleExec {
 
     fn repartitioned(&self, target: usize, _config: &ConfigOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let Self { spec, full_schema, projection, fetch, .. } = self.clone();
-        let again = Self::build(spec, full_schema, projection, fetch, target)?;
+        let again = Self::try_new(spec, &full_schema, projection, fetch, target)?;
         Ok((again.partitions != self.partitions).then(|| Arc::new(again) as Arc<dyn ExecutionPlan>))
     }
 
@@ -234,7 +225,7 @@ impl ExecutionPlan for SampleExec {
     /// Shortens the range itself: any `n` rows satisfy a limit, and the first `n` cost least.
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
         let Self { spec, full_schema, projection, partitions, .. } = self.clone();
-        Self::build(spec, full_schema, projection, limit, partitions).ok().map(|plan| Arc::new(plan) as _)
+        Self::try_new(spec, &full_schema, projection, limit, partitions).ok().map(|plan| Arc::new(plan) as _)
     }
 
     fn fetch(&self) -> Option<usize> {

@@ -53,6 +53,6 @@ impl TableProvider for SampleTable {
             spec.rows = spec.rows.min(limit as u64);
         }
         let partitions = range::split(spec.start..spec.start + spec.rows, state.config().target_partitions()).len();
-        Ok(Arc::new(SampleExec::try_new(spec, &self.schema, projection, partitions)?))
+        Ok(Arc::new(SampleExec::try_new(spec, &self.schema, projection, None, partitions)?))
     }
 }
