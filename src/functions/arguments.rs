@@ -286,13 +286,7 @@ mod tests {
     const SIGNATURE: Signature = Signature {
         function: "f",
         parameters: &[
-            Parameter {
-                name: "model",
-                kind: ParameterKind::Text,
-                required: true,
-                default: "",
-                description: "a name",
-            },
+            Parameter { name: "model", kind: ParameterKind::Text, required: true, default: "", description: "a name" },
             Parameter {
                 name: "rows",
                 kind: ParameterKind::Whole(1, i64::MAX as u64),
@@ -355,7 +349,10 @@ mod tests {
         );
         assert_eq!(message(&[lit(3), lit(1)]), "f: argument `model`: got 3, expected string");
         assert_eq!(message(&[lit("m"), lit(1), lit("yes")]), "f: argument `row_id`: got 'yes', expected true or false");
-        assert_eq!(message(&[lit("m"), lit(1), lit(2).alias("rows")]), "f: argument `rows`: got it twice, expected it once");
+        assert_eq!(
+            message(&[lit("m"), lit(1), lit(2).alias("rows")]),
+            "f: argument `rows`: got it twice, expected it once"
+        );
         assert!(message(&[lit("m"), lit(1), lit(true), lit(4)]).contains("got 4 arguments, expected at most 3"));
         assert!(message(&[lit(1).alias("rows"), lit("m")]).contains("positional arguments before named ones"));
         assert!(message(&[lit("m"), lit(1) + lit(1)]).contains("expected a constant"));

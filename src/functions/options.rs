@@ -42,7 +42,11 @@ fn option_value(arguments: &Arguments, spec: &OptionSpec, value: &ScalarValue) -
 fn whole(value: &ScalarValue) -> Option<i64> {
     match whole_number(value) {
         Some(number) => i64::try_from(number).ok(),
-        None => value.arithmetic_negate().ok().and_then(|negated| whole_number(&negated)).and_then(|number| 0i64.checked_sub_unsigned(number)),
+        None => value
+            .arithmetic_negate()
+            .ok()
+            .and_then(|negated| whole_number(&negated))
+            .and_then(|number| 0i64.checked_sub_unsigned(number)),
     }
 }
 

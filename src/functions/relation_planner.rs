@@ -12,9 +12,7 @@ use datafusion::{
         planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning},
     },
     prelude::lit,
-    sql::{
-        sqlparser::ast::{Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, TableAlias, TableFactor},
-    },
+    sql::sqlparser::ast::{Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, TableAlias, TableFactor},
 };
 
 /// Plans the table functions registered under `names`.
@@ -32,8 +30,11 @@ impl SynthRelationPlanner {
 
     /// The function that `name` means: `synth_sample`, `SYNTH_SAMPLE`, `synth.synth_sample`, `synth.sample`.
     fn resolve(&self, name: &ObjectName) -> Option<&'static str> {
-        let parts: Vec<String> =
-            name.0.iter().map(|part| part.as_ident().map(|ident| ident.value.to_ascii_lowercase())).collect::<Option<_>>()?;
+        let parts: Vec<String> = name
+            .0
+            .iter()
+            .map(|part| part.as_ident().map(|ident| ident.value.to_ascii_lowercase()))
+            .collect::<Option<_>>()?;
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         self.names.iter().copied().find(|&known| match parts[..] {
             [last] => last == known,
@@ -51,7 +52,9 @@ impl RelationPlanner for SynthRelationPlanner {
     ) -> Result<RelationPlanning> {
         let (function, args, alias) = match relation {
             TableFactor::Table { ref name, args: Some(ref args), ref alias, ref sample, .. } => {
-                let Some(function) = self.resolve(name) else { return Ok(RelationPlanning::Original(Box::new(relation))) };
+                let Some(function) = self.resolve(name) else {
+                    return Ok(RelationPlanning::Original(Box::new(relation)));
+                };
                 if args.settings.is_some() {
                     return plan_err!("{function}: SETTINGS are not accepted; give options as name => value");
                 }
@@ -61,7 +64,9 @@ impl RelationPlanner for SynthRelationPlanner {
                 (function, args.args.clone(), alias.clone())
             }
             TableFactor::Function { ref name, ref args, ref alias, .. } => {
-                let Some(function) = self.resolve(name) else { return Ok(RelationPlanning::Original(Box::new(relation))) };
+                let Some(function) = self.resolve(name) else {
+                    return Ok(RelationPlanning::Original(Box::new(relation)));
+                };
                 (function, args.clone(), alias.clone())
             }
             other => return Ok(RelationPlanning::Original(Box::new(other))),
@@ -87,7 +92,9 @@ fn argument(function: &str, arg: FunctionArg, context: &mut dyn RelationPlannerC
         FunctionArg::Unnamed(value) => (None, value),
         FunctionArg::Named { name, arg, .. } => (Some(name.value), arg),
         FunctionArg::ExprNamed { name: SqlExpr::Identifier(name), arg, .. } => (Some(name.value), arg),
-        FunctionArg::ExprNamed { name, .. } => return plan_err!("{function}: `{name}` cannot be the name of an argument"),
+        FunctionArg::ExprNamed { name, .. } => {
+            return plan_err!("{function}: `{name}` cannot be the name of an argument");
+        }
     };
     let value = match value {
         FunctionArgExpr::Expr(expr) => context.sql_expr_to_logical_expr(expr, &DFSchema::empty())?,

@@ -37,7 +37,8 @@ impl PhysicalExtensionCodec for SynthPhysicalCodec {
         if !inputs.is_empty() {
             return internal_err!("a sample has no inputs");
         }
-        let shipped: Shipped = serde_json::from_slice(bytes).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let shipped: Shipped =
+            serde_json::from_slice(bytes).map_err(|error| DataFusionError::External(Box::new(error)))?;
         let schema = StreamReader::try_new(shipped.schema.as_slice(), None)?.schema();
         let plan = SampleExec::try_new(shipped.sample, &schema, shipped.projection, shipped.fetch, shipped.partitions)?;
         Ok(Arc::new(plan))

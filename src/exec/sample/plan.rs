@@ -47,7 +47,9 @@ impl SampleExec {
     ) -> Result<Self> {
         let schema = Arc::new(full_schema.project(&projection)?);
         let mut equivalences = EquivalenceProperties::new(Arc::clone(&schema));
-        if spec.row_id && let Some(index) = projection.iter().position(|&column| column == 0) {
+        if spec.row_id
+            && let Some(index) = projection.iter().position(|&column| column == 0)
+        {
             let number = Arc::new(Column::new(ROW_ID, index));
             let ascending = SortOptions { descending: false, nulls_first: false };
             equivalences.add_orderings([[PhysicalSortExpr::new(number, ascending)]]);
@@ -180,10 +182,7 @@ impl ExecutionPlan for SampleExec {
         if children.is_empty() { Ok(self) } else { internal_err!("SampleExec has no children") }
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 

@@ -76,7 +76,8 @@ impl Worker {
     /// The partition's rows. Nothing happens before the first poll.
     pub(super) fn stream(self, context: &TaskContext, metrics: &ExecutionPlanMetricsSet) -> SendableRecordBatchStream {
         let metrics = Metrics::new(metrics, self.partition);
-        let reservation = MemoryConsumer::new(format!("SampleExec[{}]", self.partition)).register(context.memory_pool());
+        let reservation =
+            MemoryConsumer::new(format!("SampleExec[{}]", self.partition)).register(context.memory_pool());
         let batch_rows = context.session_config().batch_size().max(1);
         let schema = Arc::clone(&self.schema);
         let start = async move { Ok::<_, DataFusionError>(self.start(batch_rows, reservation, metrics)) };
@@ -98,7 +99,9 @@ impl Worker {
                     None => job.number(),
                 }
             };
-            tokio::task::spawn_blocking(generate).await.map_err(|error| DataFusionError::External(Box::new(error)))??;
+            tokio::task::spawn_blocking(generate)
+                .await
+                .map_err(|error| DataFusionError::External(Box::new(error)))??;
             Ok(())
         });
         builder.build()

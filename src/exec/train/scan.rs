@@ -17,6 +17,9 @@ use datafusion::{
 use futures::TryStreamExt;
 use std::{collections::BTreeMap, sync::Arc};
 
+/// One partition being read; its result holds on to the memory it reserved.
+type Task<T> = SpawnedTask<Result<(T, MemoryReservation)>>;
+
 /// A table to read twice.
 #[derive(Debug, Clone)]
 pub(super) struct Scan {
@@ -66,7 +69,7 @@ impl Scan {
         &self,
         seed: &T,
         fold: impl Fn(&mut T, arrow::record_batch::RecordBatch, &MemoryReservation) -> Result<()> + Copy + Send + 'static,
-    ) -> Result<Vec<SpawnedTask<Result<(T, MemoryReservation)>>>> {
+    ) -> Result<Vec<Task<T>>> {
         // Plans may hold state of an earlier run.
         let plan = reset_plan_states(Arc::clone(&self.plan))?;
         let partitions = plan.output_partitioning().partition_count();
