@@ -27,6 +27,7 @@ pub use bridge::blocking;
 pub use checkpoint::CheckpointInfo;
 pub use declared::DeclaredRoles;
 pub use manifest::{Manifest, NewModel, StoredModel};
+pub use name::check as check_name;
 pub use versions::StoredVersion;
 
 use crate::{

@@ -13,7 +13,10 @@ const RESERVED: [&str; 1] = [super::declared::FILE];
 ///
 /// A name has 1 to 128 characters: letters and digits of any script, `_`, `-`, `.` and spaces; it begins with a letter, a
 /// digit or `_`, and does not end with a space or `.`. Names are kept as given, case included.
-pub(super) fn check(name: &str) -> Result<()> {
+///
+/// # Errors
+/// Any other name.
+pub fn check(name: &str) -> Result<()> {
     let edge = |c: char| c.is_alphanumeric() || c == '_';
     let reason = if name.is_empty() {
         "it is empty".to_owned()
