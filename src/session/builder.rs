@@ -104,6 +104,7 @@ impl SynthSessionBuilder {
             .build();
         let context = SessionContext::new_with_state(state);
         files.follow(&context);
+        crate::functions::register_all(&context)?;
         #[cfg(feature = "delta")]
         super::delta::register(&context);
         let session = SynthSession { context };
