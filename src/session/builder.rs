@@ -1,6 +1,6 @@
 //! The builder of a [`SynthSession`].
 
-use super::{SynthSession, files::FileTables, stores::UrlStores};
+use super::{SynthOptions, SynthSession, files::FileTables, stores::UrlStores};
 use crate::{Result, SynthError};
 use datafusion::{
     catalog::{CatalogProviderList, DynamicFileCatalog, MemoryCatalogProviderList, UrlTableFactory},
@@ -91,13 +91,14 @@ impl SynthSessionBuilder {
             Some(config) => config,
             None => SessionConfig::from_env()?,
         };
+        let config = config.with_information_schema(true).with_option_extension(SynthOptions::default());
         let files = Arc::new(FileTables::default());
         let catalogs: Arc<dyn CatalogProviderList> = Arc::new(DynamicFileCatalog::new(
             Arc::new(MemoryCatalogProviderList::new()),
             Arc::clone(&files) as Arc<dyn UrlTableFactory>,
         ));
         let state = SessionStateBuilder::new()
-            .with_config(config.with_information_schema(true))
+            .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
             .with_catalog_list(catalogs)

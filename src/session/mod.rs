@@ -13,13 +13,14 @@ pub use builder::SynthSessionBuilder;
 pub use options::SynthOptions;
 pub use statement::{Parsed, Statements, SynthStatement};
 
-use crate::{Result, SynthError};
+use crate::{Result, SynthError, store::ModelStore};
 use datafusion::{
     arrow::{
         array::{ArrayRef, RecordBatch, UInt64Array},
         datatypes::{DataType, Field, Schema},
     },
     common::config::ConfigOptions,
+    logical_expr::LogicalPlanBuilder,
     prelude::{DataFrame, SessionContext},
     sql::sqlparser::dialect::Dialect,
 };
@@ -100,7 +101,22 @@ impl SynthSession {
                 let plan = self.context.state().statement_to_plan(*statement).await?;
                 Ok(self.context.execute_logical_plan(plan).await?)
             }
-            other => Err(SynthError::Internal(format!("no way to run {other:?}"))),
+            SynthStatement::ResetOption { name } => {
+                let state = self.context.state_ref();
+                let mut state = state.write();
+                let extensions = &mut state.config_mut().options_mut().extensions;
+                let options = extensions.get_mut::<SynthOptions>();
+                options.ok_or_else(|| SynthError::Internal("no synth options in the session".into()))?.reset(&name)?;
+                drop(state);
+                Ok(DataFrame::new(self.context.state(), LogicalPlanBuilder::empty(false).build()?))
+            }
+            SynthStatement::DropModel { name, version, if_exists } => {
+                let store = ModelStore::open(&SynthOptions::from_config(&self.options()).store)?;
+                match store.drop_model(&name, version).await {
+                    Err(SynthError::NotFound { .. }) if if_exists => self.count(0),
+                    dropped => self.count(dropped?),
+                }
+            }
         }
     }
 
