@@ -4,12 +4,20 @@
 //! ChaCha8 stream, so a row's values do not depend on which partition, batch, process or machine
 //! asks for them, nor in which order. Nothing here reads a clock or a global generator.
 //!
+//! Normal and Gumbel numbers are quantiles looked up by 16 uniform bits: the inverse of the cumulative
+//! distribution at `(i + 1/2) / 65536`. That is exact in distribution up to steps of probability
+//! 2^-16 (normals end at ±4.2 standard deviations), costs two bytes of ChaCha and one load, and needs
+//! no transcendental function whose last bit could differ between builds.
+//!
 //! Source: D. J. Bernstein, "ChaCha, a variant of Salsa20" (2008); the key is SHA-256 of the
 //! address' slow part, the 64-bit stream number is the block.
 
+use half::bf16;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
+use statrs::distribution::{ContinuousCDF, Normal};
+use std::sync::LazyLock;
 
 /// Rows are generated in blocks of this many, whatever the batch size, so that matrix shapes (and
 /// with them floating-point results) never depend on `LIMIT` or partitioning.
@@ -60,30 +68,74 @@ impl Purpose {
     }
 
     /// Fills `out` with uniform bits of block `block`.
+    pub fn fill_u8(&self, block: u64, out: &mut [u8]) {
+        self.block(block).fill_bytes(out);
+    }
+
+    /// Fills `out` with uniform bits of block `block`.
     pub fn fill_u16(&self, block: u64, out: &mut [u16]) {
-        let mut rng = self.block(block);
-        let mut bytes = [0u8; 4096];
-        for chunk in out.chunks_mut(bytes.len() / 2) {
-            let bytes = &mut bytes[..chunk.len() * 2];
-            rng.fill_bytes(bytes);
-            for (value, pair) in chunk.iter_mut().zip(bytes.chunks_exact(2)) {
-                *value = u16::from_le_bytes([pair[0], pair[1]]);
-            }
-        }
+        self.fill(block, out, u16::from_le_bytes);
     }
 
     /// Fills `out` with uniform bits of block `block`.
     pub fn fill_u32(&self, block: u64, out: &mut [u32]) {
+        self.fill(block, out, u32::from_le_bytes);
+    }
+
+    /// Fills `out` with uniform numbers in `0.0..1.0` (multiples of 2^-24) of block `block`.
+    pub fn fill_uniform(&self, block: u64, out: &mut [f32]) {
+        self.fill(block, out, |bytes| unit(u32::from_le_bytes(bytes)));
+    }
+
+    /// Fills `out` with standard normal numbers (16-bit quantiles) of block `block`.
+    pub fn fill_normal(&self, block: u64, out: &mut [f32]) {
+        let table = &*NORMAL;
+        self.fill(block, out, |bytes| table[usize::from(u16::from_le_bytes(bytes))]);
+    }
+
+    /// As [`Purpose::fill_normal`], each number rounded to bf16.
+    pub fn fill_normal_bf16(&self, block: u64, out: &mut [bf16]) {
+        let table = &*NORMAL_BF16;
+        self.fill(block, out, |bytes| table[usize::from(u16::from_le_bytes(bytes))]);
+    }
+
+    /// Fills `out` with standard Gumbel numbers (16-bit quantiles) of block `block`.
+    pub fn fill_gumbel(&self, block: u64, out: &mut [f32]) {
+        let table = &*GUMBEL;
+        self.fill(block, out, |bytes| table[usize::from(u16::from_le_bytes(bytes))]);
+    }
+
+    /// Fills `out` with values made of `N` random bytes each.
+    fn fill<const N: usize, T>(&self, block: u64, out: &mut [T], value: impl Fn([u8; N]) -> T) {
         let mut rng = self.block(block);
         let mut bytes = [0u8; 4096];
-        for chunk in out.chunks_mut(bytes.len() / 4) {
-            let bytes = &mut bytes[..chunk.len() * 4];
+        for chunk in out.chunks_mut(bytes.len() / N) {
+            let bytes = &mut bytes[..chunk.len() * N];
             rng.fill_bytes(bytes);
-            for (value, quad) in chunk.iter_mut().zip(bytes.chunks_exact(4)) {
-                *value = u32::from_le_bytes([quad[0], quad[1], quad[2], quad[3]]);
+            for (slot, &bytes) in chunk.iter_mut().zip(bytes.as_chunks::<N>().0) {
+                *slot = value(bytes);
             }
         }
     }
+}
+
+/// The uniform number in `0.0..1.0` of 32 random bits: their upper 24.
+#[must_use]
+#[allow(clippy::cast_precision_loss)]
+pub fn unit(bits: u32) -> f32 {
+    (bits >> 8) as f32 * (1.0 / 16_777_216.0)
+}
+
+static NORMAL: LazyLock<Box<[f32]>> = LazyLock::new(|| {
+    let normal = Normal::standard();
+    quantiles(|p| normal.inverse_cdf(p))
+});
+static NORMAL_BF16: LazyLock<Box<[bf16]>> = LazyLock::new(|| NORMAL.iter().map(|&x| bf16::from_f32(x)).collect());
+static GUMBEL: LazyLock<Box<[f32]>> = LazyLock::new(|| quantiles(|p| -(-p.ln()).ln()));
+
+#[allow(clippy::cast_possible_truncation)]
+fn quantiles(inverse_cdf: impl Fn(f64) -> f64) -> Box<[f32]> {
+    (0..1u32 << 16).map(|i| inverse_cdf((f64::from(i) + 0.5) / 65_536.0) as f32).collect()
 }
 
 #[cfg(test)]
@@ -103,5 +155,38 @@ mod tests {
         assert_ne!(base, draw(1, b"n", "latent", 7));
         assert_ne!(base, draw(1, b"m", "decode", 7));
         assert_ne!(base, draw(1, b"m", "latent", 8));
+    }
+
+    fn moments(values: &[f32]) -> (f64, f64) {
+        let n = values.len() as f64;
+        let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+        (mean, values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n)
+    }
+
+    #[test]
+    fn normal_and_gumbel_numbers_have_their_moments() {
+        let purpose = Noise::new(3, b"m").purpose("latent");
+        let mut out = vec![0f32; 200_000];
+        purpose.fill_normal(0, &mut out);
+        let (mean, variance) = moments(&out);
+        assert!(mean.abs() < 0.01 && (variance - 1.0).abs() < 0.01, "{mean} {variance}");
+        purpose.fill_gumbel(0, &mut out);
+        let (mean, variance) = moments(&out);
+        let expected = std::f64::consts::PI.powi(2) / 6.0;
+        assert!((mean - 0.577_2).abs() < 0.015 && (variance - expected).abs() < 0.04, "{mean} {variance}");
+        purpose.fill_uniform(0, &mut out);
+        assert!(out.iter().all(|x| (0.0..1.0).contains(x)));
+    }
+
+    #[test]
+    fn a_prefix_does_not_depend_on_how_much_is_asked_for() {
+        let purpose = Noise::new(3, b"m").purpose("latent");
+        let (mut long, mut short) = (vec![0f32; 9_001], vec![0f32; 17]);
+        purpose.fill_normal(5, &mut long);
+        purpose.fill_normal(5, &mut short);
+        assert_eq!(long[..17], short);
+        let mut halves = vec![bf16::ZERO; 17];
+        purpose.fill_normal_bf16(5, &mut halves);
+        assert!(short.iter().zip(&halves).all(|(&x, &half)| bf16::from_f32(x) == half));
     }
 }

@@ -1,8 +1,8 @@
 //! Training options: the common ones as fields, a model's own by name.
 
-use crate::torch::DeviceKind;
+use crate::{Result, SynthError, torch::DeviceKind};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// The value of a model's own option.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,41 @@ pub enum OptionKind {
     Int(i64, i64),
     /// A number in this inclusive range.
     Float(f64, f64),
+}
+
+impl fmt::Display for OptionValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::Int(value) => value.fmt(f),
+            Self::Float(value) => value.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for OptionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool => f.write_str("true or false"),
+            Self::Int(low, high) => write!(f, "a whole number from {low} to {high}"),
+            Self::Float(low, high) => write!(f, "a number from {low} to {high}"),
+        }
+    }
+}
+
+impl OptionKind {
+    /// `value` as this kind (a whole number is a number), if it is in range.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn accept(self, value: OptionValue) -> Option<OptionValue> {
+        match (self, value) {
+            (Self::Bool, OptionValue::Bool(_)) => Some(value),
+            (Self::Int(low, high), OptionValue::Int(given)) => (low..=high).contains(&given).then_some(value),
+            (Self::Float(low, high), OptionValue::Float(given)) => (low..=high).contains(&given).then_some(value),
+            (Self::Float(..), OptionValue::Int(given)) => self.accept(OptionValue::Float(given as f64)),
+            _ => None,
+        }
+    }
 }
 
 /// A model's own option: its name in SQL, what it accepts, its default, its documentation.
@@ -78,5 +113,28 @@ impl FitOptions {
     #[must_use]
     pub fn own(&self, spec: &OptionSpec) -> OptionValue {
         self.own.get(spec.name).copied().unwrap_or(spec.default)
+    }
+
+    /// Checks every own option that was given against a model's `specs`.
+    ///
+    /// # Errors
+    /// An option that the model does not have, or a value that it does not accept.
+    pub fn check(&self, model: &str, specs: &[OptionSpec]) -> Result<()> {
+        for (name, &value) in &self.own {
+            let invalid = |expected: String| SynthError::Argument {
+                function: model.to_owned(),
+                argument: name.clone(),
+                given: value.to_string(),
+                expected,
+            };
+            let Some(spec) = specs.iter().find(|spec| spec.name == name) else {
+                let names: Vec<_> = specs.iter().map(|spec| spec.name).collect();
+                return Err(invalid(format!("an option of this model: {}", names.join(", "))));
+            };
+            if spec.kind.accept(value).is_none() {
+                return Err(invalid(spec.kind.to_string()));
+            }
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,8 @@
 //! Trained state outside libtorch: named tensors and settings.
 
+use crate::{Result, SynthError};
 use std::collections::BTreeMap;
+use tch::{Device, Kind, Tensor};
 
 /// A dense, row-major f32 tensor in host memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,6 +11,33 @@ pub struct HostTensor {
     pub shape: Vec<usize>,
     /// The values.
     pub data: Vec<f32>,
+}
+
+impl HostTensor {
+    /// A copy of a tensor on any device.
+    ///
+    /// # Errors
+    /// libtorch failed.
+    pub fn of(tensor: &Tensor) -> Result<Self> {
+        let shape = tensor.size().iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect();
+        let tensor = tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+        let mut data = vec![0.0; tensor.numel()];
+        tensor.f_copy_data(&mut data, tensor.numel())?;
+        Ok(Self { shape, data })
+    }
+
+    /// A copy as a tensor on `device`, in `kind`.
+    ///
+    /// # Errors
+    /// The shape does not fit the values; libtorch failed.
+    pub fn tensor(&self, kind: Kind, device: Device) -> Result<Tensor> {
+        if self.shape.iter().product::<usize>() != self.data.len() {
+            let found = self.data.len();
+            return Err(SynthError::Model(format!("a tensor of shape {:?} with {found} values", self.shape)));
+        }
+        let shape: Vec<i64> = self.shape.iter().map(|&n| n as i64).collect();
+        Ok(Tensor::f_from_slice(&self.data)?.f_view(shape.as_slice())?.f_to_device(device)?.f_to_kind(kind)?)
+    }
 }
 
 /// A model's (or a checkpoint's) state: what an artifact keeps.

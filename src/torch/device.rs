@@ -1,7 +1,8 @@
 //! Where tensors live.
 
+use crate::{Result, SynthError};
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr, sync::OnceLock};
 
 /// A device by the name used in SQL: `auto`, `cpu`, `cuda`, `cuda:1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
@@ -39,5 +40,102 @@ impl FromStr for DeviceKind {
                 other.strip_prefix("cuda:").and_then(|index| index.parse().ok()).map(Self::Cuda).ok_or_else(accepted)
             }
         }
+    }
+}
+
+/// The device that `kind` means on this machine.
+///
+/// CUDA is found at run time: `libtorch_cuda.so` is looked for beside the `libtorch_cpu.so` that this
+/// process runs on and loaded before libtorch is first asked, so one binary serves both.
+///
+/// # Errors
+/// A CUDA device that cannot be had; the error says why. [`DeviceKind::Auto`] never fails.
+pub fn resolve(kind: DeviceKind) -> Result<tch::Device> {
+    let unavailable = |reason: String| SynthError::Argument {
+        function: "device".into(),
+        argument: "device".into(),
+        given: kind.to_string(),
+        expected: format!("auto or cpu: {reason}"),
+    };
+    match kind {
+        DeviceKind::Cpu => Ok(tch::Device::Cpu),
+        DeviceKind::Auto => Ok(if cuda().is_ok() { tch::Device::Cuda(0) } else { tch::Device::Cpu }),
+        DeviceKind::Cuda(index) => match cuda() {
+            Ok(count) if index < *count => Ok(tch::Device::Cuda(index)),
+            Ok(count) => Err(unavailable(format!("there are {count} CUDA devices, the first is cuda:0"))),
+            Err(reason) => Err(unavailable(reason.clone())),
+        },
+    }
+}
+
+/// Whether matrices multiply natively in bf16 on `device`, with f32 accumulation: on a GPU, and on CPUs with
+/// AVX-512 BF16. A property of the machine, so a process decides once and always the same.
+#[must_use]
+pub fn bf16_is_native(device: tch::Device) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let cpu = std::arch::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    let cpu = false;
+    device.is_cuda() || cpu
+}
+
+/// The number of CUDA devices, or why there are none. Decided once.
+fn cuda() -> &'static Result<usize, String> {
+    static CUDA: OnceLock<Result<usize, String>> = OnceLock::new();
+    CUDA.get_or_init(|| {
+        load_cuda_library()?;
+        if !tch::Cuda::is_available() {
+            return Err("libtorch found no usable CUDA driver or device".to_owned());
+        }
+        usize::try_from(tch::Cuda::device_count()).map_err(|error| error.to_string())
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn load_cuda_library() -> Result<(), String> {
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+    let directory = loaded_libtorch_directory().ok_or("libtorch is not a shared library of this process")?;
+    let path = directory.join("libtorch_cuda.so");
+    if !path.exists() {
+        return Err(format!("this libtorch is built without CUDA (no {})", path.display()));
+    }
+    // SAFETY: loading runs the library's initialisers, which register CUDA with the libtorch that is already
+    // loaded from the same directory; both come from one distribution, and the call happens once.
+    #[allow(unsafe_code)]
+    let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) }.map_err(|error| error.to_string())?;
+    std::mem::forget(library); // registered functions must stay mapped
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn load_cuda_library() -> Result<(), String> {
+    Err("CUDA is supported on Linux only".to_owned())
+}
+
+#[cfg(target_os = "linux")]
+fn loaded_libtorch_directory() -> Option<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let line = maps.lines().find(|line| line.contains("/libtorch_cpu.so"))?;
+    PathBuf::from(&line[line.find('/')?..]).parent().map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn auto_always_resolves_and_an_absent_device_says_why() {
+        resolve(DeviceKind::Auto).unwrap();
+        let message = resolve(DeviceKind::Cuda(999)).unwrap_err().to_string();
+        assert!(message.contains("cuda:999") && message.contains("auto or cpu"), "{message}");
+    }
+
+    #[test]
+    fn names_round_trip() {
+        for kind in [DeviceKind::Auto, DeviceKind::Cpu, DeviceKind::Cuda(0), DeviceKind::Cuda(3)] {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        assert!("gpu".parse::<DeviceKind>().unwrap_err().contains("cuda:N"));
     }
 }

@@ -1,4 +1,18 @@
 //! CTGAN (Xu et al., "Modeling Tabular Data using Conditional GAN", NeurIPS 2019).
+//!
+//! The networks' gradients are written out by hand: both are short, the same matrices serve every step, and one
+//! product often yields the gradient of several losses (see [`critic`]). libtorch multiplies the matrices.
+
+mod conditions;
+mod config;
+mod critic;
+mod dense;
+mod generator;
+mod model;
+mod sampler;
+#[cfg(test)]
+mod tests;
+mod train;
 
 use super::{Checkpoint, FitObserver, FitOptions, Fitted, ModelKind, ModelState, OptionSpec, TableModel, TrainingData};
 use crate::{
@@ -25,20 +39,24 @@ impl ModelKind for Ctgan {
     }
 
     fn options(&self) -> &'static [OptionSpec] {
-        &[]
+        config::OPTIONS
     }
 
     fn fit(
         &self,
-        _data: &TrainingData<'_>,
-        _options: &FitOptions,
-        _resume: Option<&Checkpoint>,
-        _observer: &mut dyn FitObserver,
+        data: &TrainingData<'_>,
+        options: &FitOptions,
+        resume: Option<&Checkpoint>,
+        observer: &mut dyn FitObserver,
     ) -> Result<Fitted> {
-        unimplemented!()
+        let mut trainer = train::Trainer::new(data, options)?;
+        if let Some(checkpoint) = resume {
+            trainer.restore(&checkpoint.state)?;
+        }
+        trainer.run(observer)
     }
 
-    fn load(&self, _layout: &Layout, _state: ModelState) -> Result<Arc<dyn TableModel>> {
-        unimplemented!()
+    fn load(&self, layout: &Layout, state: ModelState) -> Result<Arc<dyn TableModel>> {
+        Ok(Arc::new(model::CtganModel::new(layout, state)?))
     }
 }

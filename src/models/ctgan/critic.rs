@@ -1,0 +1,224 @@
+//! The critic in training (WGAN-GP, Gulrajani et al. 2017) on packs of rows (PacGAN, Lin et al. 2018).
+//!
+//! Two layers of LeakyReLU and dropout and one output, so given the units' slopes it is linear: the gradient by its input
+//! is `w3 · slope2 · W2ᵀ · slope1 · W1ᵀ`, three matrix products whose own gradient needs no second differentiation
+//! of the network. The first layer is affine in its input, so an interpolated row needs no pass through it either:
+//! its activations are the interpolation of those of the real and the generated row.
+
+use super::config::Config;
+use crate::{
+    Result,
+    noise::{Noise, Purpose},
+    torch::{Adam, Element, Parameters, by_kind, cast, multiply, write_rows},
+};
+use tch::{Device, Kind, Tensor};
+
+const SLOPE: f64 = 0.2;
+const W1: usize = 0;
+const B1: usize = 1;
+const W2: usize = 2;
+const B2: usize = 3;
+const W3: usize = 4;
+const B3: usize = 5;
+
+/// The critic: parameters, and the matrices of one step.
+#[derive(Debug)]
+pub(super) struct Critic {
+    kind: Kind,
+    device: Device,
+    dropout: f64,
+    penalty_weight: f64,
+    adam: Adam,
+    pub(super) parameters: Parameters,
+    packs: i64,
+    /// Inputs: real packs, generated packs, then the gradient by the penalty's input gradient. With `right` below it
+    /// the first layer's gradient is one matrix product over all three.
+    left: Tensor,
+    right: Tensor,
+}
+
+/// Activations of some packs.
+struct Pass {
+    slope1: Tensor,
+    hidden1: Tensor,
+    slope2: Tensor,
+    hidden2: Tensor,
+}
+
+impl Critic {
+    /// A critic at its start, for batches of `packs` packs of `pac` rows of `row_width` numbers, of which the first
+    /// `used` mean something.
+    pub(super) fn new(
+        config: &Config,
+        packs: usize,
+        (row_width, used): (usize, usize),
+        noise: &Noise,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self> {
+        let (input, width) = (config.pac * row_width, config.critic_width);
+        let shapes = [("1.weight", input, width), ("1.bias", 1, width), ("2.weight", width, width), ("2.bias", 1, width)];
+        let shapes = shapes.into_iter().chain([("3.weight", width, 1), ("3.bias", 1, 1)]);
+        let parameters =
+            Parameters::new(shapes.map(|(name, r, c)| (format!("critic.{name}"), r, c)).collect(), kind, device)?;
+        let zeros = |rows: usize, columns: usize| Tensor::f_zeros([rows as i64, columns as i64], (kind, device));
+        let mut critic = Self {
+            kind,
+            device,
+            dropout: config.dropout,
+            penalty_weight: config.penalty_weight,
+            adam: Adam { learning_rate: config.critic_rate, beta1: 0.5, beta2: 0.9, weight_decay: config.weight_decay },
+            parameters,
+            packs: packs as i64,
+            left: zeros(3 * packs, input)?,
+            right: zeros(3 * packs, width)?,
+        };
+        let inputs = [config.pac * used, config.pac * used, width, width, width, width];
+        for ((name, mut master), inputs) in critic.parameters.named(&critic.parameters.master)?.into_iter().zip(inputs) {
+            let (rows, columns) = master.size2()?;
+            let mut values = vec![0f32; (rows * columns) as usize];
+            noise.purpose(&format!("initial/{name}")).fill_uniform(0, &mut values);
+            let bound = 1.0 / (inputs as f32).sqrt();
+            for (row, values) in values.chunks_mut(columns as usize).enumerate() {
+                let padding = rows as usize == input && row % row_width >= used;
+                values.iter_mut().for_each(|v| *v = if padding { 0.0 } else { (*v * 2.0 - 1.0) * bound });
+            }
+            master.f_copy_(&Tensor::f_from_slice(&values)?.f_view([rows, columns])?)?;
+        }
+        critic.parameters.masters_changed()?;
+        Ok(critic)
+    }
+
+    fn packs_of(&self, tensor: &Tensor, at: i64, count: i64) -> Result<Tensor> {
+        Ok(tensor.f_narrow(0, at * self.packs, count * self.packs)?)
+    }
+
+    fn rows(&self, at: i64, row_width: usize) -> Result<Tensor> {
+        Ok(self.packs_of(&self.left, at, 1)?.f_view([-1, row_width as i64])?)
+    }
+
+    /// Where the real rows of a critic step go: `[rows, row_width]`.
+    pub(super) fn real_rows(&self, row_width: usize) -> Result<Tensor> {
+        self.rows(0, row_width)
+    }
+
+    /// Where the generated rows go.
+    pub(super) fn generated_rows(&self, row_width: usize) -> Result<Tensor> {
+        self.rows(1, row_width)
+    }
+
+    /// 0 where a unit is dropped, else 1 / (1 - dropout); the dropout is rounded to a 256th.
+    fn dropout_mask(&self, packs: i64, purpose: &Purpose, block: u64) -> Result<[Tensor; 2]> {
+        let width = self.right.size()[1];
+        let limit = (self.dropout * 256.0).round() as u8;
+        let scale = 256.0 / (256.0 - f32::from(limit));
+        let mut bytes = vec![0u8; (2 * packs * width) as usize];
+        purpose.fill_u8(block, &mut bytes);
+        let mut mask = Tensor::f_empty([1, 2 * packs * width], (self.kind, self.device))?;
+        by_kind!(self.kind, T => write_rows::<T>(&mut mask, |mut rows| {
+            let values = [T::from_f32(0.0), T::from_f32(scale)];
+            rows.row(0).iter_mut().zip(&bytes).for_each(|(slot, &byte)| *slot = values[usize::from(byte >= limit)]);
+        }))?;
+        let mask = mask.f_view([2, packs, width])?;
+        Ok([mask.f_select(0, 0)?, mask.f_select(0, 1)?])
+    }
+
+    /// From the first layer's pre-activations on.
+    fn pass(&self, pre1: &Tensor, dropout: &[Tensor; 2]) -> Result<Pass> {
+        let slope = |pre: &Tensor, dropout: &Tensor| -> Result<Tensor> {
+            let positive = pre.f_gt(0.0)?.f_to_kind(self.kind)?;
+            Ok(positive.f_mul_scalar(1.0 - SLOPE)?.f_add_scalar(SLOPE)?.f_mul(dropout)?)
+        };
+        let slope1 = slope(pre1, &dropout[0])?;
+        let hidden1 = pre1.f_mul(&slope1)?;
+        let pre2 = hidden1.f_mm(&self.parameters.weight(W2)?)?.f_add(&self.parameters.weight(B2)?)?;
+        let slope2 = slope(&pre2, &dropout[1])?;
+        let hidden2 = pre2.f_mul(&slope2)?;
+        Ok(Pass { slope1, hidden1, slope2, hidden2 })
+    }
+
+    fn output(&self, pass: &Pass) -> Result<Tensor> {
+        Ok(pass.hidden2.f_mm(&self.parameters.weight(W3)?)?.f_add(&self.parameters.weight(B3)?)?)
+    }
+
+    fn first_layer(&self, input: &Tensor) -> Result<Tensor> {
+        Ok(input.f_mm(&self.parameters.weight(W1)?)?.f_add(&self.parameters.weight(B1)?)?)
+    }
+
+    /// One step on the rows written to [`Critic::real_rows`] and [`Critic::generated_rows`], with the dropout and
+    /// interpolation noise of `block`, as Adam's step `number` with the learning rate times `rate`, and the penalty
+    /// `penalty` times as strong. Returns the loss.
+    pub(super) fn learn(
+        &mut self,
+        (dropout, interpolation): (&Purpose, &Purpose),
+        block: u64,
+        number: u64,
+        rate: f64,
+        penalty: f64,
+    ) -> Result<f64> {
+        let n = self.packs;
+        let share = 1.0 / n as f64;
+        let transposed = |index: usize| -> Result<Tensor> { Ok(self.parameters.weight(index)?.f_tr()?) };
+        let masks = self.dropout_mask(2 * n, dropout, 2 * block)?;
+        let pre1 = self.first_layer(&self.packs_of(&self.left, 0, 2)?)?;
+        let pass = self.pass(&pre1, &masks)?;
+        let out = self.output(&pass)?;
+        let mean = |at| -> Result<f64> { Ok(self.packs_of(&out, at, 1)?.f_mean(Kind::Double)?.f_double_value(&[])?) };
+        let mut loss = mean(1)? - mean(0)?;
+        // The loss is mean(generated) - mean(real).
+        let by_out = out.f_full_like(share)?;
+        let _ = self.packs_of(&by_out, 0, 1)?.f_neg_()?;
+        let by_pre2 = pass.slope2.f_mul(&transposed(W3)?)?.f_mul(&by_out)?;
+        let by_pre1 = by_pre2.f_mm(&transposed(W2)?)?.f_mul(&pass.slope1)?;
+        self.packs_of(&self.right, 0, 2)?.f_copy_(&by_pre1)?;
+        let sum = |t: &Tensor| t.f_sum_dim_intlist(0, true, self.kind);
+        self.parameters.gradient(B1)?.f_copy_(&sum(&by_pre1)?)?;
+        self.parameters.gradient(B2)?.f_copy_(&sum(&by_pre2)?)?;
+        let _ = self.parameters.gradient(B3)?.f_zero_()?;
+        let by_w2 = self.parameters.gradient(W2)?;
+        multiply(&pass.hidden1.f_tr()?, &by_pre2, &by_w2)?;
+        let mut by_w3 = self.parameters.gradient(W3)?;
+        multiply(&pass.hidden2.f_tr()?, &by_out, &by_w3)?;
+        let mut stacked = 2;
+        if penalty > 0.0 && self.penalty_weight > 0.0 {
+            stacked = 3;
+            let masks = self.dropout_mask(n, dropout, 2 * block + 1)?;
+            let mut mix = vec![0f32; n as usize];
+            interpolation.fill_uniform(block, &mut mix);
+            let mix = Tensor::f_from_slice(&mix)?.f_view([-1, 1])?.f_to_device(self.device)?.f_to_kind(self.kind)?;
+            let between = self.packs_of(&pre1, 1, 1)?.f_lerp_tensor(&self.packs_of(&pre1, 0, 1)?, &mix)?;
+            let pass = self.pass(&between, &masks)?;
+            let a = pass.slope2.f_mul(&transposed(W3)?)?;
+            let mut c = self.packs_of(&self.right, 2, 1)?;
+            c.f_copy_(&a.f_mm(&transposed(W2)?)?.f_mul(&pass.slope1)?)?;
+            let gradient = cast(&c.f_mm(&transposed(W1)?)?, Kind::Float)?;
+            let norm = gradient.f_square()?.f_sum_dim_intlist(1, true, Kind::Float)?.f_sqrt()?;
+            let excess = norm.f_sub_scalar(1.0)?;
+            let weight = penalty * self.penalty_weight * share;
+            loss += excess.f_square()?.f_sum(Kind::Double)?.f_double_value(&[])? * weight;
+            let factor = excess.f_mul_scalar(2.0 * weight)?.f_div(&norm.f_add_scalar(1e-12)?)?;
+            let mut by_gradient = self.packs_of(&self.left, 2, 1)?;
+            by_gradient.f_copy_(&gradient.f_mul(&factor)?)?;
+            let by_b = by_gradient.f_mm(&self.parameters.weight(W1)?)?.f_mul(&pass.slope1)?;
+            let by_a = by_b.f_mm(&self.parameters.weight(W2)?)?.f_mul(&pass.slope2)?;
+            let _ = by_w2.f_addmm_out(&by_w2, &by_b.f_tr()?, &a)?;
+            let _ = by_w3.f_add_(&sum(&by_a)?.f_tr()?)?;
+        }
+        let (left, right) = (self.packs_of(&self.left, 0, stacked)?, self.packs_of(&self.right, 0, stacked)?);
+        multiply(&left.f_tr()?, &right, &self.parameters.gradient(W1)?)?;
+        let adam = Adam { learning_rate: self.adam.learning_rate * rate, ..self.adam };
+        self.parameters.step(&adam, number)?;
+        Ok(loss)
+    }
+
+    /// The generator's side: -mean(critic) of the rows in [`Critic::generated_rows`], and its gradient by them.
+    pub(super) fn judge(&self, dropout: &Purpose, block: u64, row_width: usize) -> Result<(f64, Tensor)> {
+        let masks = self.dropout_mask(self.packs, dropout, block)?;
+        let pass = self.pass(&self.first_layer(&self.packs_of(&self.left, 1, 1)?)?, &masks)?;
+        let loss = -self.output(&pass)?.f_mean(Kind::Double)?.f_double_value(&[])?;
+        let by_pre2 = pass.slope2.f_mul(&self.parameters.weight(W3)?.f_tr()?)?.f_mul_scalar(-1.0 / self.packs as f64)?;
+        let by_pre1 = by_pre2.f_mm(&self.parameters.weight(W2)?.f_tr()?)?.f_mul(&pass.slope1)?;
+        let by_input = by_pre1.f_mm(&self.parameters.weight(W1)?.f_tr()?)?;
+        Ok((loss, by_input.f_view([-1, row_width as i64])?))
+    }
+}

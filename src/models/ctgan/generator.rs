@@ -1,0 +1,399 @@
+//! The generator in training: noise and condition in, dense rows out, and its gradients, written out by hand.
+//!
+//! Two residual layers (each layer's input is all that came before, its output appended) and a linear head. All
+//! layers read prefixes of one matrix, so nothing is concatenated:
+//! `[condition | 1 | padding | noise | hidden 1 | hidden 2]`.
+
+use super::{
+    conditions::Condition,
+    config::Config,
+    dense::{Dense, Segment, Table},
+};
+use crate::{
+    Result,
+    noise::{Noise, Purpose},
+    torch::{
+        Adam, Element, Parameters, RowsMut, by_kind, cast,
+        kernels::{
+            activation::{self, Target},
+            norm::{self, Statistics},
+            segments::Segments,
+        },
+        multiply, write_rows,
+    },
+};
+use std::sync::Arc;
+use tch::{Device, Kind, Tensor};
+
+/// Share of a new batch in the running statistics, as in the reference implementation.
+const MOMENTUM: f64 = 0.1;
+/// Row prefixes end at multiples of this many elements, for aligned loads.
+pub(super) const ALIGNMENT: usize = 32;
+
+/// Indices of a hidden layer's parameters.
+#[derive(Debug, Clone, Copy)]
+struct Hidden {
+    weight: usize,
+    scale: usize,
+    shift: usize,
+    /// Columns `0..input` of the matrix go in, `input..input + width` come out.
+    input: usize,
+    width: usize,
+}
+
+/// The generator: parameters, running statistics, and what the last forward pass left for the backward pass.
+#[derive(Debug)]
+pub(super) struct Generator {
+    dense: Arc<Dense>,
+    segments: Segments,
+    kind: Kind,
+    device: Device,
+    tau: f32,
+    adam: Adam,
+    pub(super) parameters: Parameters,
+    hidden: Vec<Hidden>,
+    head: usize,
+    /// Embedding matrix and bias of each embedded sub-column.
+    tables: Vec<(Table, usize, usize)>,
+    noise_at: usize,
+    latent: usize,
+    /// Running mean and variance of each hidden layer.
+    pub(super) running: Vec<(Tensor, Tensor)>,
+    pass: Option<Pass>,
+}
+
+/// A forward pass.
+#[derive(Debug)]
+struct Pass {
+    matrix: Tensor,
+    hidden: Vec<(Tensor, Statistics)>,
+    logits: Tensor,
+    embedded: Vec<EmbeddedPass>,
+}
+
+#[derive(Debug)]
+struct EmbeddedPass {
+    query: Tensor,
+    /// Untempered logits, f32.
+    logits: Tensor,
+    soft: Tensor,
+}
+
+impl Generator {
+    /// A generator at its start. `frequencies` gives the bias of every embedded sub-column.
+    pub(super) fn new(
+        dense: Arc<Dense>,
+        config: &Config,
+        frequencies: &[Vec<f32>],
+        noise: &Noise,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self> {
+        let noise_at = (dense.condition_width + 1).next_multiple_of(ALIGNMENT);
+        let mut shapes = Vec::new();
+        let mut hidden = Vec::new();
+        let mut input = noise_at + config.latent;
+        for (i, &width) in config.generator_widths.iter().enumerate() {
+            let at = shapes.len();
+            hidden.push(Hidden { weight: at, scale: at + 1, shift: at + 2, input, width });
+            shapes.push((format!("hidden.{i}.weight"), input, width));
+            shapes.push((format!("hidden.{i}.scale"), 1, width));
+            shapes.push((format!("hidden.{i}.shift"), 1, width));
+            input += width;
+        }
+        let head = shapes.len();
+        shapes.push(("head.weight".to_owned(), input, dense.width));
+        let mut tables = Vec::new();
+        for table in dense.tables() {
+            tables.push((table, shapes.len(), shapes.len() + 1));
+            shapes.push((format!("embedding.{}.weight", table.subcolumn), table.cardinality, table.width));
+            shapes.push((format!("embedding.{}.bias", table.subcolumn), 1, table.cardinality));
+        }
+        let adam = Adam {
+            learning_rate: config.generator_rate,
+            beta1: 0.5,
+            beta2: 0.9,
+            weight_decay: config.weight_decay,
+        };
+        let parameters = Parameters::new(shapes, kind, device)?;
+        let statistic = |value: f64, width: usize| Tensor::f_full([width as i64], value, (Kind::Float, device));
+        let running = config
+            .generator_widths
+            .iter()
+            .map(|&width| Ok((statistic(0.0, width)?, statistic(1.0, width)?)))
+            .collect::<Result<_>>()?;
+        let segments = Segments::new(dense.width, dense.scalars(), dense.distributions(), device)?;
+        let mut generator = Self {
+            dense,
+            segments,
+            kind,
+            device,
+            tau: config.tau,
+            adam,
+            parameters,
+            hidden,
+            head,
+            tables,
+            noise_at,
+            latent: config.latent,
+            running,
+            pass: None,
+        };
+        generator.initialise(frequencies, noise)?;
+        Ok(generator)
+    }
+
+    /// Uniform weights within 1 / sqrt(inputs) as in the reference implementation; no weight at the padding.
+    fn initialise(&mut self, frequencies: &[Vec<f32>], noise: &Noise) -> Result<()> {
+        let padding = self.dense.condition_width + 1..self.noise_at;
+        let layers: Vec<_> = self.hidden.iter().map(|h| h.weight).chain([self.head]).collect();
+        for (name, mut master) in self.parameters.named(&self.parameters.master)? {
+            let purpose = noise.purpose(&format!("initial/generator/{name}"));
+            let (rows, columns) = master.size2()?;
+            let mut values = vec![0f32; (rows * columns) as usize];
+            if name.ends_with("scale") {
+                values.fill(1.0);
+            } else if name.starts_with("embedding") && name.ends_with("weight") {
+                purpose.fill_normal(0, &mut values);
+                values.iter_mut().for_each(|v| *v /= (columns as f32).sqrt());
+            } else if name.ends_with("weight") {
+                purpose.fill_uniform(0, &mut values);
+                let bound = 1.0 / ((rows as usize - padding.len()) as f32).sqrt();
+                for (row, values) in values.chunks_mut(columns as usize).enumerate() {
+                    let bound = if padding.contains(&row) { 0.0 } else { bound };
+                    values.iter_mut().for_each(|v| *v = (*v * 2.0 - 1.0) * bound);
+                }
+            }
+            master.f_copy_(&Tensor::f_from_slice(&values)?.f_view([rows, columns])?)?;
+        }
+        debug_assert_eq!(layers.len(), self.hidden.len() + 1);
+        for ((_, _, bias), frequencies) in self.tables.iter().zip(frequencies) {
+            let logs: Vec<f32> = frequencies.iter().map(|f| (f + 1e-6).ln()).collect();
+            let mut bias = self.parameters.master(*bias)?;
+            bias.f_copy_(&Tensor::f_from_slice(&logs)?.f_view([1, -1])?)?;
+        }
+        self.parameters.masters_changed()
+    }
+
+    /// Embedding vectors of `codes` in the `table`-th embedded sub-column.
+    pub(super) fn embed(&self, table: usize, codes: &[i64]) -> Result<Tensor> {
+        let index = Tensor::f_from_slice(codes)?.f_to_device(self.device)?;
+        Ok(self.parameters.weight(self.tables[table].1)?.f_index_select(0, &index)?)
+    }
+
+    /// Writes the conditional vectors of `conditions` into `out` (`[n, condition_width]` or wider; what lies
+    /// beyond is set to `beyond(position)`).
+    pub(super) fn write_conditions(
+        &self,
+        conditions: &[Condition],
+        out: &mut Tensor,
+        beyond: impl Fn(usize) -> f32,
+    ) -> Result<()> {
+        by_kind!(self.kind, T => write_rows(out, |rows| one_hot_conditions::<T>(&self.dense, conditions, rows, beyond)))?;
+        for (which, column) in self.dense.conditions.iter().enumerate() {
+            let Segment::Embedded { width, table, .. } = self.dense.segments[column.subcolumn] else { continue };
+            let (rows, codes): (Vec<i64>, Vec<i64>) = (conditions.iter().enumerate())
+                .filter(|(_, condition)| condition.column == which)
+                .map(|(row, condition)| (row as i64, condition.code as i64))
+                .unzip();
+            if !rows.is_empty() {
+                let rows = Tensor::f_from_slice(&rows)?.f_to_device(self.device)?;
+                let mut place = out.f_narrow(1, column.at as i64, width as i64)?;
+                let _ = place.f_index_copy_(0, &rows, &self.embed(table, &codes)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Generates a batch under `conditions` (`count` rows) into `out` (`[count, width]`), with the noise of
+    /// `block`. With `track`, the running statistics take note of the batch.
+    pub(super) fn forward(
+        &mut self,
+        conditions: &[Condition],
+        count: usize,
+        (latent, gumbel): (&Purpose, &Purpose),
+        block: u64,
+        out: &mut Tensor,
+        track: bool,
+    ) -> Result<()> {
+        let n = count as i64;
+        let last = self.hidden.last().map_or(self.noise_at + self.latent, |h| h.input + h.width);
+        let matrix = Tensor::f_empty([n, last as i64], (self.kind, self.device))?;
+        let mut head = matrix.f_narrow(1, 0, self.noise_at as i64)?;
+        let one = self.dense.condition_width;
+        self.write_conditions(conditions, &mut head, |at| if at == one { 1.0 } else { 0.0 })?;
+        let mut place = matrix.f_narrow(1, self.noise_at as i64, self.latent as i64)?;
+        by_kind!(self.kind, T => write_rows::<T>(&mut place, |mut rows| {
+            let mut normal = vec![0f32; count * self.latent];
+            latent.fill_normal(block, &mut normal);
+            for (r, values) in normal.chunks(self.latent).enumerate() {
+                rows.row(r).iter_mut().zip(values).for_each(|(slot, &value)| *slot = T::from_f32(value));
+            }
+        }))?;
+        let mut hidden = Vec::with_capacity(self.hidden.len());
+        for (layer, (mean, variance)) in self.hidden.iter().zip(&mut self.running) {
+            let x = matrix.f_narrow(1, 0, layer.input as i64)?.f_mm(&self.parameters.weight(layer.weight)?)?;
+            let mut y = matrix.f_narrow(1, layer.input as i64, layer.width as i64)?;
+            let (scale, shift) = (self.parameters.master(layer.scale)?, self.parameters.master(layer.shift)?);
+            let statistics = norm::forward(&x, &scale, &shift, &mut y)?;
+            if track {
+                let _ = mean.f_lerp_(&statistics.mean, MOMENTUM)?;
+                let unbiased = statistics.variance.f_mul_scalar(count as f64 / (count.max(2) - 1) as f64)?;
+                let _ = variance.f_lerp_(&unbiased, MOMENTUM)?;
+            }
+            hidden.push((x, statistics));
+        }
+        let logits = matrix.f_mm(&self.parameters.weight(self.head)?)?;
+        let mut noise = Tensor::f_empty([n, self.dense.width as i64], (Kind::Float, Device::Cpu))?;
+        let mut flat = noise.f_view([1, -1])?;
+        write_rows::<f32>(&mut flat, |mut rows| gumbel.fill_gumbel(block, rows.row(0)))?;
+        noise = noise.f_to_device(self.device)?;
+        activation::forward(&self.segments, &logits, &noise, self.tau, out)?;
+        let mut embedded = Vec::with_capacity(self.tables.len());
+        for (number, (table, weight, bias)) in self.tables.iter().enumerate() {
+            let query = logits.f_narrow(1, table.at as i64, table.width as i64)?.f_contiguous()?;
+            let weight = self.parameters.weight(*weight)?;
+            let all = cast(&query.f_mm(&weight.f_tr()?)?, Kind::Float)?.f_add(&self.parameters.master(*bias)?)?;
+            let mut noise = Tensor::f_empty([1, n * table.cardinality as i64], (Kind::Float, Device::Cpu))?;
+            // Its own block numbers: tables share the purpose with the row's Gumbel numbers.
+            let block = block ^ ((number as u64 + 1) << 48);
+            write_rows::<f32>(&mut noise, |mut rows| gumbel.fill_gumbel(block, rows.row(0)))?;
+            let noise = noise.f_view([n, -1])?.f_to_device(self.device)?;
+            let soft = all.f_add(&noise)?.f_div_scalar(f64::from(self.tau))?.f_softmax(-1, Kind::Float)?;
+            let soft = cast(&soft, self.kind)?;
+            out.f_narrow(1, table.at as i64, table.width as i64)?.f_copy_(&soft.f_mm(&weight)?)?;
+            embedded.push(EmbeddedPass { query, logits: all, soft });
+        }
+        self.pass = Some(Pass { matrix, hidden, logits, embedded });
+        Ok(())
+    }
+
+    /// The second half of a generator step: given the last forward pass' output and the critic's gradient by it,
+    /// adds the cross-entropy on the conditions and updates the parameters as step `number`, with the learning
+    /// rate times `rate`. Returns the cross-entropy.
+    ///
+    /// The embeddings are the generator's: they learn through what it generates and through the cross-entropy.
+    /// Where they represent real rows and conditions they are constants.
+    pub(super) fn learn(
+        &mut self,
+        conditions: &[Condition],
+        out: &Tensor,
+        grad_out: &Tensor,
+        number: u64,
+        rate: f64,
+    ) -> Result<f64> {
+        let Some(pass) = self.pass.take() else {
+            return Err(crate::SynthError::Internal("a backward pass without a forward pass".into()));
+        };
+        let n = pass.matrix.size()[0];
+        let mut grad = pass.logits.f_empty_like()?;
+        activation::backward(&self.segments, out, grad_out, self.tau, &mut grad)?;
+        let target = |condition: &Condition| {
+            let column = &self.dense.conditions[condition.column];
+            match self.dense.segments[column.subcolumn] {
+                Segment::OneHot { distribution, .. } => Some(Target { distribution, code: condition.code }),
+                _ => None,
+            }
+        };
+        let mut targets: Vec<_> = conditions.iter().map(target).collect();
+        targets.resize(n as usize, None);
+        let weight = 1.0 / n as f32;
+        let mut loss = activation::cross_entropy(&self.segments, &pass.logits, &targets, weight, &mut grad)?;
+        for (number, embedded) in pass.embedded.iter().enumerate() {
+            loss += self.learn_embedding(number, embedded, conditions, grad_out, &mut grad)?;
+        }
+        self.backward(&pass, &grad)?;
+        let adam = Adam { learning_rate: self.adam.learning_rate * rate, ..self.adam };
+        self.parameters.step(&adam, number)?;
+        Ok(loss)
+    }
+
+    /// Gradients of one embedded sub-column: of its table and bias, and into `grad` of its query.
+    fn learn_embedding(
+        &self,
+        number: usize,
+        pass: &EmbeddedPass,
+        conditions: &[Condition],
+        grad_out: &Tensor,
+        grad: &mut Tensor,
+    ) -> Result<f64> {
+        let (table, weight, bias) = &self.tables[number];
+        let place = |tensor: &Tensor| tensor.f_narrow(1, table.at as i64, table.width as i64);
+        let values = self.parameters.weight(*weight)?;
+        let grad_vector = place(grad_out)?.f_contiguous()?;
+        let by_soft = cast(&grad_vector.f_mm(&values.f_tr()?)?, Kind::Float)?;
+        let soft = cast(&pass.soft, Kind::Float)?;
+        let inner = by_soft.f_mul(&soft)?.f_sum_dim_intlist(-1, true, Kind::Float)?;
+        let mut by_logits = by_soft.f_sub(&inner)?.f_mul(&soft)?.f_div_scalar(f64::from(self.tau))?;
+        let (rows, codes): (Vec<i64>, Vec<i64>) = (conditions.iter().enumerate())
+            .filter(|(_, c)| self.dense.conditions[c.column].subcolumn == table.subcolumn)
+            .map(|(row, c)| (row as i64, c.code as i64))
+            .unzip();
+        let mut loss = 0.0;
+        if !rows.is_empty() {
+            let n = pass.logits.size()[0] as f64;
+            let rows = Tensor::f_from_slice(&rows)?.f_to_device(self.device)?;
+            let codes = Tensor::f_from_slice(&codes)?.f_to_device(self.device)?.f_view([-1, 1])?;
+            let logs = pass.logits.f_index_select(0, &rows)?.f_log_softmax(-1, Kind::Float)?;
+            loss = -logs.f_gather(1, &codes, false)?.f_sum(Kind::Double)?.f_double_value(&[])? / n;
+            let hit = logs.f_zeros_like()?.f_scatter_value(1, &codes, 1.0)?;
+            let _ = by_logits.f_index_add_(0, &rows, &logs.f_exp()?.f_sub(&hit)?.f_div_scalar(n)?)?;
+        }
+        self.parameters.gradient(*bias)?.f_copy_(&by_logits.f_sum_dim_intlist(0, true, Kind::Float)?)?;
+        let by_logits = cast(&by_logits, self.kind)?;
+        let by_table = pass.soft.f_tr()?.f_mm(&grad_vector)?.f_add(&by_logits.f_tr()?.f_mm(&pass.query)?)?;
+        self.parameters.gradient(*weight)?.f_copy_(&by_table)?;
+        place(grad)?.f_copy_(&by_logits.f_mm(&values)?)?;
+        Ok(loss)
+    }
+
+    /// The gradients of all layers, from that of the logits.
+    fn backward(&mut self, pass: &Pass, grad_logits: &Tensor) -> Result<()> {
+        let (matrix, first) = (&pass.matrix, self.noise_at + self.latent);
+        multiply(&matrix.f_tr()?, grad_logits, &self.parameters.gradient(self.head)?)?;
+        // By the hidden outputs only: neither noise nor condition learns.
+        let from_hidden = |weight: &Tensor| weight.f_narrow(0, first as i64, weight.size()[0] - first as i64);
+        let by_hidden = grad_logits.f_mm(&from_hidden(&self.parameters.weight(self.head)?)?.f_tr()?)?;
+        for (layer, (x, statistics)) in self.hidden.iter().zip(&pass.hidden).rev() {
+            let place = |t: &Tensor, at: usize| t.f_narrow(1, at as i64, layer.width as i64);
+            let mut grad_x = x.f_empty_like()?;
+            norm::backward(
+                x,
+                &place(matrix, layer.input)?,
+                &place(&by_hidden, layer.input - first)?,
+                statistics,
+                &self.parameters.master(layer.scale)?,
+                &mut grad_x,
+                &mut self.parameters.gradient(layer.scale)?,
+                &mut self.parameters.gradient(layer.shift)?,
+            )?;
+            let input = matrix.f_narrow(1, 0, layer.input as i64)?;
+            multiply(&input.f_tr()?, &grad_x, &self.parameters.gradient(layer.weight)?)?;
+            if layer.input > first {
+                let weight = from_hidden(&self.parameters.weight(layer.weight)?)?;
+                let mut earlier = by_hidden.f_narrow(1, 0, (layer.input - first) as i64)?;
+                let _ = earlier.f_add_(&grad_x.f_mm(&weight.f_tr()?)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn one_hot_conditions<T: Element>(
+    dense: &Dense,
+    conditions: &[Condition],
+    mut rows: RowsMut<'_, T>,
+    beyond: impl Fn(usize) -> f32,
+) {
+    for r in 0..rows.rows() {
+        let row = rows.row(r);
+        row.fill(T::default());
+        (dense.condition_width..row.len()).for_each(|at| row[at] = T::from_f32(beyond(at)));
+        if let Some(condition) = conditions.get(r) {
+            let column = &dense.conditions[condition.column];
+            if let Segment::OneHot { .. } = dense.segments[column.subcolumn] {
+                row[column.at + condition.code] = T::from_f32(1.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Generation: a block of rows is a pure function of the model, the noise and the block's number.
+//!
+//! Batch normalisation is folded into the layers. What a condition adds to each layer is a row of a table,
+//! so only noise and hidden outputs are multiplied. Rows are worked in tiles of a fixed size by single-threaded
+//! products, so neither threads nor partitions can change a bit of the result.
+
+use super::{
+    conditions::GenerationSampler,
+    dense::{Dense, Segment},
+    model::Weights,
+};
+use crate::{
+    Result,
+    encode::{EncodedRows, SubColumnData},
+    models::{BlockSampler, HostTensor},
+    noise::{BLOCK_ROWS, Noise, Purpose},
+    torch::{
+        Element, Rows, RowsMut, bf16_is_native, by_kind,
+        kernels::{
+            draw,
+            math::{tanh, vectorised},
+        },
+        use_threads, write_rows,
+    },
+};
+use std::sync::Arc;
+use tch::{Device, Kind, Tensor};
+
+/// Rows worked on at once.
+const TILE: usize = 1024;
+const TILES: usize = BLOCK_ROWS / TILE;
+/// Logits of an embedded column held at once.
+const EMBEDDED_LOGITS: usize = 1 << 22;
+
+/// Runs a trained generator.
+pub(super) struct Sampler {
+    workers: Vec<Worker>,
+}
+
+/// One thread's share: tensors are shared between workers, buffers are not.
+struct Worker {
+    dense: Arc<Dense>,
+    conditions: Arc<GenerationSampler>,
+    device: Device,
+    kind: Kind,
+    latent: usize,
+    /// Per hidden layer: weights of noise and earlier outputs, and the table of conditions (f32, on the CPU).
+    hidden: Vec<(Tensor, Tensor)>,
+    head: (Tensor, Tensor),
+    /// The head's columns of scalars in f32: a scalar rounded to bf16 would show in the data.
+    scalars: Option<Tensor>,
+    /// Weight (transposed) and bias of every embedded column, f32 on the CPU.
+    tables: Vec<(Tensor, Tensor)>,
+    matrix: Tensor,
+    rows: EncodedRows,
+}
+
+/// The streams of one noise.
+struct Streams {
+    latent: Purpose,
+    condition: Purpose,
+    codes: Vec<Purpose>,
+}
+
+impl Sampler {
+    pub(super) fn new(weights: &Weights, device: Device, threads: usize) -> Result<Self> {
+        use_threads(1);
+        let _guard = tch::no_grad_guard();
+        let kind = if bf16_is_native(device) { Kind::BFloat16 } else { Kind::Float };
+        let first = Worker::new(weights, device, kind)?;
+        let count = if device == Device::Cpu { threads.clamp(1, TILES) } else { 1 };
+        let mut workers = (1..count).map(|_| first.twin()).collect::<Result<Vec<_>>>()?;
+        workers.insert(0, first);
+        Ok(Self { workers })
+    }
+}
+
+impl BlockSampler for Sampler {
+    fn sample(&mut self, block: u64, noise: &Noise, out: &mut EncodedRows) -> Result<()> {
+        out.clear();
+        let streams = Streams {
+            latent: noise.purpose("ctgan/latent"),
+            condition: noise.purpose("ctgan/condition"),
+            codes: (0..out.subcolumns.len()).map(|i| noise.purpose(&format!("ctgan/code/{i}"))).collect(),
+        };
+        let at = |tile: usize| block * TILES as u64 + tile as u64;
+        for first in (0..TILES).step_by(self.workers.len()) {
+            let mut busy: Vec<_> = self.workers.iter_mut().take(TILES - first).enumerate().collect();
+            if let [(offset, worker)] = busy.as_mut_slice() {
+                worker.tile(at(first + *offset), &streams)?;
+            } else {
+                let streams = &streams;
+                std::thread::scope(|scope| {
+                    let run = |(offset, worker): &mut (usize, &mut Worker)| worker.tile(at(first + *offset), streams);
+                    let (own, others) = busy.split_first_mut().ok_or_else(|| crate::SynthError::Internal("no worker".into()))?;
+                    let handles: Vec<_> = others.iter_mut().map(|task| scope.spawn(move || run(task))).collect();
+                    run(own)?;
+                    handles.into_iter().try_for_each(|handle| {
+                        handle.join().map_err(|_| crate::SynthError::Internal("a sampling thread panicked".into()))?
+                    })
+                })?;
+            }
+            for worker in self.workers.iter().take(TILES - first) {
+                append(out, &worker.rows);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn append(out: &mut EncodedRows, tile: &EncodedRows) {
+    for (out, tile) in out.subcolumns.iter_mut().zip(&tile.subcolumns) {
+        match (out, tile) {
+            (SubColumnData::Code8(out), SubColumnData::Code8(tile)) => out.extend_from_slice(tile),
+            (SubColumnData::Code16(out), SubColumnData::Code16(tile)) => out.extend_from_slice(tile),
+            (SubColumnData::Code32(out), SubColumnData::Code32(tile)) => out.extend_from_slice(tile),
+            (SubColumnData::Scalar(out), SubColumnData::Scalar(tile)) => out.extend_from_slice(tile),
+            (out, tile) => (0..tile.len()).for_each(|row| out.push_code(tile.code(row))),
+        }
+    }
+    out.rows += tile.rows;
+}
+
+impl Worker {
+    fn new(weights: &Weights, device: Device, kind: Kind) -> Result<Self> {
+        let dense = &weights.dense;
+        let vectors = weights.condition_vectors()?;
+        let layer = |weight: &HostTensor| -> Result<(Tensor, Tensor)> {
+            let weight = weight.tensor(Kind::Float, Device::Cpu)?;
+            let conditions = dense.condition_width as i64;
+            let table = vectors.f_mm(&weight.f_narrow(0, 0, conditions)?)?.f_add(&weight.f_narrow(0, conditions, 1)?)?;
+            let at = weights.noise_at as i64;
+            let rest = weight.f_narrow(0, at, weight.size()[0] - at)?.f_contiguous()?;
+            Ok((rest, table))
+        };
+        let ready = |tensor: &Tensor| tensor.f_to_kind(kind)?.f_to_device(device);
+        let mut hidden = Vec::new();
+        for folded in weights.folded_hidden()? {
+            let (weight, table) = layer(&folded)?;
+            hidden.push((ready(&weight)?, table));
+        }
+        let (head, table) = layer(&weights.head)?;
+        let positions: Vec<i64> = dense.scalars().iter().map(|&at| at as i64).collect();
+        let scalars = if positions.is_empty() {
+            None
+        } else {
+            Some(head.f_index_select(1, &Tensor::f_from_slice(&positions)?)?.f_to_device(device)?)
+        };
+        let tables = weights
+            .tables
+            .iter()
+            .map(|(weight, bias)| {
+                let weight = weight.tensor(Kind::Float, Device::Cpu)?;
+                Ok((weight.f_tr()?, bias.tensor(Kind::Float, Device::Cpu)?))
+            })
+            .collect::<Result<_>>()?;
+        let width = head.size()[0];
+        Ok(Self {
+            dense: dense.clone(),
+            conditions: Arc::new(GenerationSampler::new(dense, &weights.frequencies.data)),
+            device,
+            kind,
+            latent: weights.latent,
+            hidden,
+            head: (ready(&head)?, table),
+            scalars,
+            tables,
+            matrix: Tensor::f_zeros([TILE as i64, width], (kind, device))?,
+            rows: EncodedRows::with_capacity(&weights.layout, TILE),
+        })
+    }
+
+    /// Another worker on the same weights.
+    fn twin(&self) -> Result<Self> {
+        let pair = |(a, b): &(Tensor, Tensor)| (a.shallow_clone(), b.shallow_clone());
+        Ok(Self {
+            dense: self.dense.clone(),
+            conditions: self.conditions.clone(),
+            device: self.device,
+            kind: self.kind,
+            latent: self.latent,
+            hidden: self.hidden.iter().map(pair).collect(),
+            head: pair(&self.head),
+            scalars: self.scalars.as_ref().map(Tensor::shallow_clone),
+            tables: self.tables.iter().map(pair).collect(),
+            matrix: self.matrix.f_zeros_like()?,
+            rows: self.rows.clone(),
+        })
+    }
+
+    fn tile(&mut self, tile: u64, streams: &Streams) -> Result<()> {
+        use_threads(1);
+        let _guard = tch::no_grad_guard();
+        self.rows.clear();
+        self.rows.rows = TILE;
+        if self.dense.width == 0 {
+            return Ok(());
+        }
+        let mut bits = vec![0u32; 2 * TILE];
+        streams.condition.fill_u32(tile, &mut bits);
+        let select: Vec<u32> =
+            bits.as_chunks::<2>().0.iter().map(|&pair| self.conditions.draw(&self.dense, pair)).collect();
+        let latent = self.latent;
+        let mut place = self.matrix.f_narrow(1, 0, latent as i64)?;
+        by_kind!(self.kind, T => write_rows::<T>(&mut place, |mut rows| {
+            T::latent(&streams.latent, tile, latent, &mut rows);
+        }))?;
+        let mut at = latent as i64;
+        for (weight, table) in &self.hidden {
+            let y = self.matrix.f_narrow(1, 0, at)?.f_mm(weight)?;
+            let mut place = self.matrix.f_narrow(1, at, weight.size()[1])?;
+            at += weight.size()[1];
+            if self.device == Device::Cpu {
+                by_kind!(self.kind, T => {
+                    add_relu::<T>(Rows::of(&y)?, Rows::of(table)?, &select, RowsMut::of(&mut place)?);
+                    Ok(())
+                })?;
+            } else {
+                let chosen: Vec<i64> = select.iter().map(|&s| i64::from(s)).collect();
+                let added = table.f_index_select(0, &Tensor::f_from_slice(&chosen)?)?.f_to_device(self.device)?;
+                place.f_copy_(&y.f_add(&added)?.f_relu()?)?;
+            }
+        }
+        let logits = self.matrix.f_mm(&self.head.0)?.f_to_device(Device::Cpu)?;
+        let scalars = match &self.scalars {
+            Some(weight) => Some(self.matrix.f_to_kind(Kind::Float)?.f_mm(weight)?.f_to_device(Device::Cpu)?),
+            None => None,
+        };
+        by_kind!(self.kind, T => self.draw::<T>(tile, streams, &select, &logits, scalars.as_ref()))
+    }
+
+    fn draw<T: Element>(
+        &mut self,
+        tile: u64,
+        streams: &Streams,
+        select: &[u32],
+        logits: &Tensor,
+        scalars: Option<&Tensor>,
+    ) -> Result<()> {
+        let logits = draw::Logits { main: Rows::<T>::of(logits)?, extra: Rows::of(&self.head.1)?, select };
+        let (mut bits, mut codes) = (vec![0u32; TILE], vec![0u32; TILE]);
+        let mut scalar = 0;
+        for (index, &segment) in self.dense.segments.iter().enumerate() {
+            match segment {
+                Segment::Scalar { at } => {
+                    let Some(scalars) = scalars else { continue };
+                    let (values, column) = (Rows::<f32>::of(scalars)?, scalar);
+                    scalar += 1;
+                    let SubColumnData::Scalar(out) = &mut self.rows.subcolumns[index] else { continue };
+                    out.extend((0..TILE).map(|r| values.row(r)[column] + logits.extra.row(select[r] as usize)[at]));
+                    vectorised(|| out.iter_mut().for_each(|x| *x = tanh(*x)));
+                }
+                Segment::OneHot { at, cardinality, .. } => {
+                    streams.codes[index].fill_u32(tile, &mut bits);
+                    draw::codes(logits, at, cardinality, &bits, &mut codes);
+                    put(&mut self.rows.subcolumns[index], &codes);
+                }
+                Segment::Embedded { at, width, cardinality, table } => {
+                    streams.codes[index].fill_u32(tile, &mut bits);
+                    let (weight, bias) = &self.tables[table];
+                    let bias = Rows::<f32>::of(bias)?;
+                    let step = (EMBEDDED_LOGITS / cardinality).next_multiple_of(16).min(TILE);
+                    for first in (0..TILE).step_by(step) {
+                        let rows = first..(first + step).min(TILE);
+                        let mut query = Vec::with_capacity(rows.len() * width);
+                        for r in rows.clone() {
+                            let extra = &logits.extra.row(select[r] as usize)[at..at + width];
+                            let main = &logits.main.row(r)[at..at + width];
+                            query.extend(main.iter().zip(extra).map(|(m, e)| m.to_f32() + e));
+                        }
+                        let all = Tensor::f_from_slice(&query)?.f_view([-1, width as i64])?.f_mm(weight)?;
+                        let zeros = vec![0u32; rows.len()];
+                        let all = draw::Logits { main: Rows::<f32>::of(&all)?, extra: bias, select: &zeros };
+                        draw::codes(all, 0, cardinality, &bits[rows.clone()], &mut codes[rows]);
+                    }
+                    put(&mut self.rows.subcolumns[index], &codes);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)]
+fn put(column: &mut SubColumnData, codes: &[u32]) {
+    match column {
+        SubColumnData::Code8(out) => out.extend(codes.iter().map(|&code| code as u8)),
+        SubColumnData::Code16(out) => out.extend(codes.iter().map(|&code| code as u16)),
+        SubColumnData::Code32(out) => out.extend_from_slice(codes),
+        SubColumnData::Scalar(_) => {}
+    }
+}
+
+fn add_relu<T: Element>(x: Rows<'_, T>, table: Rows<'_, f32>, select: &[u32], mut out: RowsMut<'_, T>) {
+    for (r, &which) in select.iter().enumerate() {
+        let (x, added, out) = (x.row(r), table.row(which as usize), out.row(r));
+        vectorised(|| {
+            for ((out, x), added) in out.iter_mut().zip(x).zip(added) {
+                *out = T::from_f32((x.to_f32() + added).max(0.0));
+            }
+        });
+    }
+}
+
+/// Latent noise in the kind that the generator multiplies in.
+trait Latent: Element {
+    fn latent(purpose: &Purpose, tile: u64, width: usize, rows: &mut RowsMut<'_, Self>);
+}
+
+impl Latent for f32 {
+    fn latent(purpose: &Purpose, tile: u64, width: usize, rows: &mut RowsMut<'_, Self>) {
+        let mut values = vec![0.0; rows.rows() * width];
+        purpose.fill_normal(tile, &mut values);
+        values.chunks(width).enumerate().for_each(|(r, values)| rows.row(r).copy_from_slice(values));
+    }
+}
+
+impl Latent for half::bf16 {
+    fn latent(purpose: &Purpose, tile: u64, width: usize, rows: &mut RowsMut<'_, Self>) {
+        let mut values = vec![Self::ZERO; rows.rows() * width];
+        purpose.fill_normal_bf16(tile, &mut values);
+        values.chunks(width).enumerate().for_each(|(r, values)| rows.row(r).copy_from_slice(values));
+    }
+}

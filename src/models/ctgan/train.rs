@@ -1,0 +1,473 @@
+//! The training loop: critic and generator in turn, validation, recovery, checkpoints.
+
+use super::{
+    conditions::{Draw, TrainingSampler},
+    config::Config,
+    critic::Critic,
+    dense::{Dense, Segment},
+    generator::{ALIGNMENT, Generator},
+    model::{CtganModel, Settings},
+};
+use crate::{
+    Result, SynthError,
+    encode::{CodeMatrix, EncodedRows},
+    models::{
+        BlockSampler, Checkpoint, EpochReport, FitObserver, FitOptions, FitReport, Fitted, HostTensor, ModelState,
+        TrainingData,
+        validation::{Split, Validator},
+    },
+    noise::{Noise, Purpose},
+    torch::{Element, Parameters, RowsMut, bf16_is_native, by_kind, resolve, use_threads, write_rows},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tch::{Device, Kind};
+
+/// Losses are looked at every so many steps.
+const CHECK_EVERY: u64 = 10;
+/// Generated rows per validation, in blocks.
+const VALIDATION_BLOCKS: u64 = 4;
+/// Steps between validations, at least.
+const VALIDATION_STEPS: u64 = 250;
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+const MAX_RECOVERIES: u32 = 5;
+
+/// A training under way.
+pub(super) struct Trainer<'a> {
+    config: Config,
+    seed: u64,
+    patience: u32,
+    threads: usize,
+    data: TrainingData<'a>,
+    dense: Arc<Dense>,
+    rows: TrainingSampler,
+    validator: Validator,
+    device: Device,
+    kind: Kind,
+    batch: usize,
+    steps_per_epoch: u64,
+    row_width: usize,
+    streams: Streams,
+    pub(super) generator: Generator,
+    critic: Critic,
+    position: Position,
+    best: Option<ModelState>,
+}
+
+/// Where the training stands; all of it is in a checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Position {
+    /// Steps done.
+    step: u64,
+    recoveries: u32,
+    /// Sums over the current epoch.
+    loss: f32,
+    critic_loss: f32,
+    best_score: Option<f32>,
+    best_epoch: u32,
+}
+
+struct Streams {
+    fake: Purpose,
+    real: Purpose,
+    own: Purpose,
+    critic_latent: Purpose,
+    critic_gumbel: Purpose,
+    latent: Purpose,
+    gumbel: Purpose,
+    dropout: Purpose,
+    judge_dropout: Purpose,
+    interpolation: Purpose,
+}
+
+impl Streams {
+    fn new(noise: &Noise) -> Self {
+        let purpose = |name: &str| noise.purpose(&format!("ctgan/{name}"));
+        Self {
+            fake: purpose("critic/conditions"),
+            real: purpose("critic/permutation"),
+            own: purpose("generator/conditions"),
+            critic_latent: purpose("critic/latent"),
+            critic_gumbel: purpose("critic/gumbel"),
+            latent: purpose("generator/latent"),
+            gumbel: purpose("generator/gumbel"),
+            dropout: purpose("critic/dropout"),
+            judge_dropout: purpose("generator/dropout"),
+            interpolation: purpose("critic/interpolation"),
+        }
+    }
+}
+
+/// What a step reports.
+#[derive(Debug, Clone, Copy)]
+struct Losses {
+    generator: f64,
+    critic: f64,
+}
+
+impl<'a> Trainer<'a> {
+    pub(super) fn new(data: &TrainingData<'a>, options: &FitOptions) -> Result<Self> {
+        let config = Config::new(options)?;
+        if data.rows.rows == 0 {
+            return Err(SynthError::NoRows { reason: "the table is empty".to_owned() });
+        }
+        if u32::try_from(data.rows.rows).is_err() {
+            return Err(SynthError::Model(format!("{} rows; at most 2^32 - 1 can be learned", data.rows.rows)));
+        }
+        let device = resolve(options.device)?;
+        use_threads(options.threads);
+        let kind =
+            if config.mixed_precision && bf16_is_native(device) { Kind::BFloat16 } else { Kind::Float };
+        let dense = Arc::new(Dense::new(data.layout, config.embedding_threshold));
+        let split = Split::new(data.rows.rows, options.seed);
+        let validator = Validator::new(data.layout, data.rows, &split.held_out);
+        let frequencies = embedded_frequencies(&dense, data.rows, &split.train);
+        // A whole number of packs; a small table is drawn from with replacement anyway.
+        let batch = config.batch.min(split.train.len()).next_multiple_of(config.pac);
+        let steps_per_epoch = (split.train.len() / batch).max(1) as u64;
+        let rows = TrainingSampler::new(&dense, data.rows, split.train);
+        let noise = Noise::new(options.seed, b"training");
+        let used = dense.width + dense.condition_width;
+        let row_width = used.next_multiple_of(ALIGNMENT);
+        let generator = Generator::new(dense.clone(), &config, &frequencies, &noise, kind, device)?;
+        let critic = Critic::new(&config, batch / config.pac, (row_width, used), &noise, kind, device)?;
+        let position =
+            Position { step: 0, recoveries: 0, loss: 0.0, critic_loss: 0.0, best_score: None, best_epoch: 0 };
+        Ok(Self {
+            seed: options.seed,
+            patience: options.patience,
+            threads: options.threads,
+            data: *data,
+            dense,
+            rows,
+            validator,
+            device,
+            kind,
+            batch,
+            steps_per_epoch,
+            row_width,
+            streams: Streams::new(&noise),
+            generator,
+            critic,
+            position,
+            best: None,
+            config,
+        })
+    }
+
+    /// Trains to the end (or to `patience`'s).
+    pub(super) fn run(mut self, observer: &mut dyn FitObserver) -> Result<Fitted> {
+        use_threads(self.threads);
+        let _guard = tch::no_grad_guard();
+        let start = Instant::now();
+        let first_step = self.position.step;
+        let mut good = self.snapshot()?;
+        let mut checkpointed = Instant::now();
+        let mut epoch_start = Instant::now();
+        let epochs = if self.dense.width == 0 { 0 } else { self.config.epochs };
+        let end = u64::from(epochs) * self.steps_per_epoch;
+        while self.position.step < end {
+            if observer.cancelled() {
+                observer.checkpoint(self.checkpoint()?)?;
+                return Err(SynthError::Cancelled);
+            }
+            let losses = self.step()?;
+            self.position.step += 1;
+            self.position.loss += losses.generator as f32;
+            self.position.critic_loss += losses.critic as f32;
+            let epoch_over = self.position.step.is_multiple_of(self.steps_per_epoch);
+            if (epoch_over || self.position.step.is_multiple_of(CHECK_EVERY))
+                && !(losses.generator.is_finite() && losses.critic.is_finite())
+            {
+                self.recover(&good)?;
+                continue;
+            }
+            if !epoch_over {
+                continue;
+            }
+            let epoch = (self.position.step / self.steps_per_epoch) as u32;
+            let score = if self.validation_due(epoch) { Some(self.validate(epoch)?) } else { None };
+            let elapsed = start.elapsed().as_secs_f64();
+            let (share, done) = (1.0 / self.steps_per_epoch as f64, self.position.step - first_step);
+            observer.epoch(&EpochReport {
+                epoch,
+                epochs,
+                loss: f64::from(self.position.loss) * share,
+                critic_loss: Some(f64::from(self.position.critic_loss) * share),
+                score,
+                rows_per_second: self.steps_per_epoch as f64 * self.batch as f64
+                    / epoch_start.elapsed().as_secs_f64().max(1e-9),
+                elapsed_seconds: elapsed,
+                eta_seconds: elapsed / done as f64 * (end - self.position.step) as f64,
+            })?;
+            epoch_start = Instant::now();
+            (self.position.loss, self.position.critic_loss) = (0.0, 0.0);
+            if score.is_some() {
+                good = self.snapshot()?;
+            }
+            if checkpointed.elapsed() >= CHECKPOINT_EVERY {
+                observer.checkpoint(self.checkpoint()?)?;
+                checkpointed = Instant::now();
+            }
+            if self.patience > 0 && score.is_some() && epoch >= self.position.best_epoch + self.patience {
+                break;
+            }
+        }
+        let epochs = (self.position.step / self.steps_per_epoch) as u32;
+        let state = match self.best.take() {
+            Some(best) => best,
+            None => self.model_state()?, // nothing to learn
+        };
+        let model = CtganModel::new(self.data.layout, state)?;
+        let report = FitReport {
+            rows: self.data.rows.rows as u64,
+            epochs,
+            best_epoch: self.position.best_epoch,
+            score: f64::from(self.position.best_score.unwrap_or(1.0)),
+            seconds: start.elapsed().as_secs_f64(),
+            recoveries: self.position.recoveries,
+        };
+        Ok(Fitted { model: Arc::new(model), report })
+    }
+
+    fn step(&mut self) -> Result<Losses> {
+        let step = self.position.step;
+        let rate = 0.5f64.powi(self.position.recoveries as i32);
+        let mut critic = 0.0;
+        for i in 0..self.config.critic_steps {
+            let number = step * self.config.critic_steps + i;
+            critic += self.critic_step(number, rate)? / self.config.critic_steps as f64;
+        }
+        let draw = self.rows.draw(&self.streams.own, step, self.batch);
+        let mut rows = self.critic.generated_rows(self.row_width)?;
+        self.place_conditions(&draw, &mut rows)?;
+        let mut out = rows.f_narrow(1, 0, self.dense.width as i64)?;
+        let noise = (&self.streams.latent, &self.streams.gumbel);
+        self.generator.forward(&draw.conditions, self.batch, noise, step, &mut out, true)?;
+        let (loss, grad) = self.critic.judge(&self.streams.judge_dropout, step, self.row_width)?;
+        let grad = grad.f_narrow(1, 0, self.dense.width as i64)?;
+        let cross_entropy = self.generator.learn(&draw.conditions, &out, &grad, step + 1, rate)?;
+        Ok(Losses { generator: loss + cross_entropy, critic })
+    }
+
+    fn critic_step(&mut self, number: u64, rate: f64) -> Result<f64> {
+        let mut draw = self.rows.draw(&self.streams.fake, number, self.batch);
+        let mut rows = self.critic.generated_rows(self.row_width)?;
+        self.place_conditions(&draw, &mut rows)?;
+        let mut out = rows.f_narrow(1, 0, self.dense.width as i64)?;
+        let noise = (&self.streams.critic_latent, &self.streams.critic_gumbel);
+        self.generator.forward(&draw.conditions, self.batch, noise, number, &mut out, false)?;
+        // The real rows meet the same conditions in another order: other packs.
+        permute(&mut draw, &self.streams.real, number);
+        let mut rows = self.critic.real_rows(self.row_width)?;
+        self.place_conditions(&draw, &mut rows)?;
+        self.place_rows(&draw.rows, &mut rows)?;
+        let due = number.is_multiple_of(self.config.penalty_every);
+        let penalty = if due { self.config.penalty_every as f64 } else { 0.0 };
+        let noise = (&self.streams.dropout, &self.streams.interpolation);
+        self.critic.learn(noise, number, number + 1, rate, penalty)
+    }
+
+    fn place_conditions(&self, draw: &Draw, rows: &mut tch::Tensor) -> Result<()> {
+        let at = self.dense.width as i64;
+        let mut place = rows.f_narrow(1, at, self.row_width as i64 - at)?;
+        self.generator.write_conditions(&draw.conditions, &mut place, |_| 0.0)
+    }
+
+    /// Writes rows of the table, dense, into `out`.
+    fn place_rows(&self, rows: &[u32], out: &mut tch::Tensor) -> Result<()> {
+        let mut place = out.f_narrow(1, 0, self.dense.width as i64)?;
+        by_kind!(self.kind, T => write_rows(&mut place, |out| dense_rows::<T>(&self.dense, self.data.rows, rows, out)))?;
+        for (number, table) in self.dense.tables().iter().enumerate() {
+            let codes = &self.data.rows.subcolumns[table.subcolumn];
+            let codes: Vec<i64> = rows.iter().map(|&row| i64::from(codes.code(row as usize))).collect();
+            let mut place = out.f_narrow(1, table.at as i64, table.width as i64)?;
+            place.f_copy_(&self.generator.embed(number, &codes)?)?;
+        }
+        Ok(())
+    }
+
+    fn validation_due(&self, epoch: u32) -> bool {
+        let every = VALIDATION_STEPS.div_ceil(self.steps_per_epoch);
+        epoch == self.config.epochs || u64::from(epoch).is_multiple_of(every)
+    }
+
+    /// Scores the generator as it would sample, and keeps it if it is the best so far.
+    fn validate(&mut self, epoch: u32) -> Result<f64> {
+        let state = self.model_state()?;
+        let model = CtganModel::new(self.data.layout, state.clone())?;
+        let mut sampler = model.sampler_on(self.device, self.threads)?;
+        let noise = Noise::new(self.seed, b"validation");
+        let mut blocks = Vec::new();
+        for block in 0..VALIDATION_BLOCKS {
+            let mut rows = EncodedRows::with_capacity(self.data.layout, crate::noise::BLOCK_ROWS);
+            sampler.sample(block, &noise, &mut rows)?;
+            blocks.push(rows);
+        }
+        use_threads(self.threads);
+        let score = self.validator.score(&blocks) as f32;
+        if self.position.best_score.is_none_or(|best| score > best) {
+            self.position.best_score = Some(score);
+            self.position.best_epoch = epoch;
+            self.best = Some(state);
+        }
+        Ok(f64::from(score))
+    }
+
+    /// Goes back to the last good state with half the learning rate.
+    fn recover(&mut self, good: &ModelState) -> Result<()> {
+        let recoveries = self.position.recoveries + 1;
+        if recoveries > MAX_RECOVERIES {
+            return Err(SynthError::Model(format!(
+                "the losses became infinite or NaN {recoveries} times, each time with half the learning rate; \
+                 lower `generator_learning_rate` and `critic_learning_rate`"
+            )));
+        }
+        log::warn!("ctgan: a loss is not finite; going back with half the learning rate ({recoveries})");
+        let best = (self.best.take(), self.position.best_score, self.position.best_epoch);
+        self.restore(good)?;
+        (self.best, self.position.best_score, self.position.best_epoch) = best;
+        self.position.recoveries = recoveries;
+        Ok(())
+    }
+
+    /// What a finished model is made of.
+    fn model_state(&self) -> Result<ModelState> {
+        let settings = Settings {
+            latent: self.config.latent,
+            widths: self.config.generator_widths.to_vec(),
+            embedding_threshold: self.config.embedding_threshold,
+        };
+        let mut tensors = BTreeMap::new();
+        for (name, tensor) in self.generator.parameters.named(&self.generator.parameters.master)? {
+            tensors.insert(name, HostTensor::of(&tensor)?);
+        }
+        for (i, (mean, variance)) in self.generator.running.iter().enumerate() {
+            tensors.insert(format!("hidden.{i}.mean"), HostTensor::of(mean)?);
+            tensors.insert(format!("hidden.{i}.variance"), HostTensor::of(variance)?);
+        }
+        let frequencies = self.rows.frequencies();
+        let frequencies = HostTensor { shape: vec![frequencies.len()], data: frequencies };
+        tensors.insert("conditions.frequencies".to_owned(), frequencies);
+        let settings = serde_json::to_value(settings).map_err(|error| SynthError::Internal(error.to_string()))?;
+        Ok(ModelState { settings, tensors })
+    }
+
+    fn checkpoint(&self) -> Result<Checkpoint> {
+        let mut state = self.snapshot()?;
+        if let Some(best) = &self.best {
+            state.tensors.extend(best.tensors.iter().map(|(name, t)| (format!("best/{name}"), t.clone())));
+        }
+        Ok(Checkpoint { epoch: (self.position.step / self.steps_per_epoch) as u32, state })
+    }
+
+    /// Everything but the best model so far.
+    fn snapshot(&self) -> Result<ModelState> {
+        let mut tensors = BTreeMap::new();
+        for (network, parameters) in [("generator", &self.generator.parameters), ("critic", &self.critic.parameters)] {
+            for (part, flat) in parts(parameters) {
+                for (name, tensor) in parameters.named(flat)? {
+                    tensors.insert(format!("{network}/{part}/{name}"), HostTensor::of(&tensor)?);
+                }
+            }
+        }
+        for (i, (mean, variance)) in self.generator.running.iter().enumerate() {
+            tensors.insert(format!("running/{i}/mean"), HostTensor::of(mean)?);
+            tensors.insert(format!("running/{i}/variance"), HostTensor::of(variance)?);
+        }
+        let settings = serde_json::to_value(&self.position).map_err(|error| SynthError::Internal(error.to_string()))?;
+        Ok(ModelState { settings, tensors })
+    }
+
+    /// Takes back a [`Trainer::snapshot`] or a checkpoint's state.
+    pub(super) fn restore(&mut self, state: &ModelState) -> Result<()> {
+        let damaged = |reason: String| SynthError::Artifact { path: "checkpoint".to_owned(), reason };
+        let position: Position =
+            serde_json::from_value(state.settings.clone()).map_err(|error| damaged(error.to_string()))?;
+        let load = |name: &str, into: &mut tch::Tensor| -> Result<()> {
+            let host = state.tensors.get(name).ok_or_else(|| damaged(format!("`{name}` is missing")))?;
+            if host.shape.iter().map(|&n| n as i64).ne(into.size()) {
+                return Err(damaged(format!("`{name}` has shape {:?} instead of {:?}", host.shape, into.size())));
+            }
+            into.f_copy_(&host.tensor(Kind::Float, Device::Cpu)?)?;
+            Ok(())
+        };
+        for (network, parameters) in
+            [("generator", &mut self.generator.parameters), ("critic", &mut self.critic.parameters)]
+        {
+            for (part, flat) in parts(parameters) {
+                for (name, mut tensor) in parameters.named(flat)? {
+                    load(&format!("{network}/{part}/{name}"), &mut tensor)?;
+                }
+            }
+            parameters.masters_changed()?;
+        }
+        for (i, (mean, variance)) in self.generator.running.iter_mut().enumerate() {
+            load(&format!("running/{i}/mean"), mean)?;
+            load(&format!("running/{i}/variance"), variance)?;
+        }
+        let best: BTreeMap<_, _> = (state.tensors.iter())
+            .filter_map(|(name, tensor)| Some((name.strip_prefix("best/")?.to_owned(), tensor.clone())))
+            .collect();
+        self.best = if best.is_empty() {
+            None
+        } else {
+            Some(ModelState { settings: self.model_state()?.settings, tensors: best })
+        };
+        self.position = position;
+        Ok(())
+    }
+}
+
+fn parts(parameters: &Parameters) -> [(&'static str, &tch::Tensor); 3] {
+    [("weight", &parameters.master), ("first", &parameters.first), ("second", &parameters.second)]
+}
+
+/// Frequencies of the codes of every embedded sub-column.
+fn embedded_frequencies(dense: &Dense, table: &CodeMatrix, rows: &[u32]) -> Vec<Vec<f32>> {
+    let of = |table_: &super::dense::Table| {
+        let mut counts = vec![0f32; table_.cardinality];
+        let codes = &table.subcolumns[table_.subcolumn];
+        rows.iter().for_each(|&row| counts[codes.code(row as usize) as usize] += 1.0);
+        counts.iter_mut().for_each(|count| *count /= rows.len() as f32);
+        counts
+    };
+    dense.tables().iter().map(of).collect()
+}
+
+/// Shuffles conditions and rows together (Fisher-Yates).
+fn permute(draw: &mut Draw, purpose: &Purpose, block: u64) {
+    let count = draw.rows.len();
+    let mut bits = vec![0u32; count];
+    purpose.fill_u32(block, &mut bits);
+    for (i, bits) in bits.into_iter().enumerate().rev() {
+        let other = ((u64::from(bits) * (i as u64 + 1)) >> 32) as usize;
+        draw.rows.swap(i, other);
+        if !draw.conditions.is_empty() {
+            draw.conditions.swap(i, other);
+        }
+    }
+}
+
+/// Dense rows of codes and scalars, sub-column by sub-column; embedded ones are left at 0.
+fn dense_rows<T: Element>(dense: &Dense, table: &CodeMatrix, rows: &[u32], mut out: RowsMut<'_, T>) {
+    use crate::encode::SubColumnData as Data;
+    (0..rows.len()).for_each(|r| out.row(r).fill(T::default()));
+    let one = T::from_f32(1.0);
+    for (&segment, data) in dense.segments.iter().zip(&table.subcolumns) {
+        let (at, _) = segment.place();
+        let rows = rows.iter().map(|&row| row as usize).enumerate();
+        match (segment, data) {
+            (Segment::Embedded { .. }, _) => {}
+            (_, Data::Scalar(values)) => rows.for_each(|(r, row)| out.row(r)[at] = T::from_f32(values[row])),
+            (_, Data::Code8(codes)) => rows.for_each(|(r, row)| out.row(r)[at + codes[row] as usize] = one),
+            (_, Data::Code16(codes)) => rows.for_each(|(r, row)| out.row(r)[at + codes[row] as usize] = one),
+            (_, Data::Code32(codes)) => rows.for_each(|(r, row)| out.row(r)[at + codes[row] as usize] = one),
+        }
+    }
+}

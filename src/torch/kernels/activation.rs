@@ -1,0 +1,237 @@
+//! The activation of a generated row: tanh on scalars, Gumbel-softmax on distributions (Jang et al. 2017,
+//! "Categorical Reparameterization with Gumbel-Softmax"), its gradient, and the cross-entropy on a chosen code.
+
+use super::{
+    math::{exp, tanh, vectorised},
+    segments::{SegmentIndex, Segments},
+};
+use crate::{
+    Result, SynthError,
+    torch::{Element, Rows, RowsMut, by_kind, cast},
+};
+use tch::{Kind, Tensor};
+
+/// `out = activation(logits)`, both `[n, width]`: tanh on scalars, softmax((logits + gumbel) / tau) on distributions;
+/// other columns of `out` are left as they are. `gumbel` is f32.
+pub(crate) fn forward(
+    segments: &Segments,
+    logits: &Tensor,
+    gumbel: &Tensor,
+    tau: f32,
+    out: &mut Tensor,
+) -> Result<()> {
+    match &segments.index {
+        Some(index) => forward_by_operations(index, logits, gumbel, tau, out),
+        None => by_kind!(logits.f_kind()?, T => {
+            forward_rows::<T>(segments, Rows::of(logits)?, Rows::of(gumbel)?, tau, RowsMut::of(out)?);
+            Ok(())
+        }),
+    }
+}
+
+fn forward_rows<T: Element>(
+    segments: &Segments,
+    logits: Rows<'_, T>,
+    gumbel: Rows<'_, f32>,
+    tau: f32,
+    mut out: RowsMut<'_, T>,
+) {
+    let scale = 1.0 / tau;
+    let mut buffer = vec![0f32; segments.width];
+    for r in 0..logits.rows() {
+        let (logits, gumbel, out) = (logits.row(r), gumbel.row(r), out.row(r));
+        for &at in &segments.scalars {
+            out[at] = T::from_f32(tanh(logits[at].to_f32()));
+        }
+        vectorised(|| {
+            for ((b, &l), &g) in buffer.iter_mut().zip(logits).zip(gumbel) {
+                *b = (l.to_f32() + g) * scale;
+            }
+        });
+        for &(at, length) in &segments.distributions {
+            let part = &mut buffer[at..at + length];
+            let top = part.iter().fold(f32::NEG_INFINITY, |top, &x| if x > top { x } else { top });
+            part.iter_mut().for_each(|x| *x -= top);
+        }
+        vectorised(|| buffer.iter_mut().for_each(|x| *x = exp(*x)));
+        for &(at, length) in &segments.distributions {
+            let part = &buffer[at..at + length];
+            let inverse = 1.0 / part.iter().sum::<f32>();
+            for (o, &e) in out[at..at + length].iter_mut().zip(part) {
+                *o = T::from_f32(e * inverse);
+            }
+        }
+    }
+}
+
+fn forward_by_operations(
+    index: &SegmentIndex,
+    logits: &Tensor,
+    gumbel: &Tensor,
+    tau: f32,
+    out: &mut Tensor,
+) -> Result<()> {
+    let logits = cast(logits, Kind::Float)?;
+    let soft = padded(index, &logits.f_add(gumbel)?, f64::NEG_INFINITY)?
+        .f_div_scalar(f64::from(tau))?
+        .f_softmax(-1, Kind::Float)?
+        .f_flatten(1, 2)?
+        .f_index_select(1, &index.slot)?;
+    let scalar = index.is_scalar.f_gt(0.5)?;
+    let passed_over = index.segment.f_lt(0)?.f_logical_and(&scalar.f_logical_not()?)?;
+    let value = logits.f_tanh()?.f_where_self(&scalar, &soft)?;
+    let value = cast(out, Kind::Float)?.f_where_self(&passed_over, &value)?;
+    out.f_copy_(&value)?;
+    Ok(())
+}
+
+/// `grad_logits` of [`forward`], given its `out` and the gradient of the loss by `out`; 0 where there is no activation.
+pub(crate) fn backward(
+    segments: &Segments,
+    out: &Tensor,
+    grad_out: &Tensor,
+    tau: f32,
+    grad_logits: &mut Tensor,
+) -> Result<()> {
+    match &segments.index {
+        Some(index) => backward_by_operations(index, out, grad_out, tau, grad_logits),
+        None => by_kind!(out.f_kind()?, T => {
+            backward_rows::<T>(segments, Rows::of(out)?, Rows::of(grad_out)?, tau, RowsMut::of(grad_logits)?);
+            Ok(())
+        }),
+    }
+}
+
+fn backward_rows<T: Element>(
+    segments: &Segments,
+    out: Rows<'_, T>,
+    grad_out: Rows<'_, T>,
+    tau: f32,
+    mut grad_logits: RowsMut<'_, T>,
+) {
+    let scale = 1.0 / tau;
+    for r in 0..out.rows() {
+        let (y, dy, dl) = (out.row(r), grad_out.row(r), grad_logits.row(r));
+        dl.fill(T::default());
+        for &at in &segments.scalars {
+            let value = y[at].to_f32();
+            dl[at] = T::from_f32(dy[at].to_f32() * (1.0 - value * value));
+        }
+        for &(at, length) in &segments.distributions {
+            let (y, dy) = (&y[at..at + length], &dy[at..at + length]);
+            let inner: f32 = y.iter().zip(dy).map(|(&y, &dy)| y.to_f32() * dy.to_f32()).sum();
+            for ((dl, &y), &dy) in dl[at..at + length].iter_mut().zip(y).zip(dy) {
+                *dl = T::from_f32(y.to_f32() * (dy.to_f32() - inner) * scale);
+            }
+        }
+    }
+}
+
+fn backward_by_operations(
+    index: &SegmentIndex,
+    out: &Tensor,
+    grad_out: &Tensor,
+    tau: f32,
+    grad_logits: &mut Tensor,
+) -> Result<()> {
+    let (y, dy) = (cast(out, Kind::Float)?, cast(grad_out, Kind::Float)?);
+    let inner = padded(index, &y.f_mul(&dy)?, 0.0)?.f_sum_dim_intlist(-1, false, Kind::Float)?;
+    let inner = inner.f_index_select(1, &index.segment.f_clamp_min(0)?)?;
+    let soft = y.f_mul(&dy.f_sub(&inner)?)?.f_div_scalar(f64::from(tau))?;
+    let soft = soft.f_mul(&index.segment.f_ge(0)?)?;
+    let scalar = dy.f_mul(&y.f_square()?.f_neg()?.f_add_scalar(1.0)?)?;
+    grad_logits.f_copy_(&scalar.f_where_self(&index.is_scalar.f_gt(0.5)?, &soft)?)?;
+    Ok(())
+}
+
+/// A code that a row must show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Index into [`Segments::distributions`].
+    pub(crate) distribution: usize,
+    /// The code.
+    pub(crate) code: usize,
+}
+
+/// Cross-entropy between each row's distribution and its target (rows without one add nothing), summed and
+/// multiplied by `weight`; adds its gradient to `grad_logits`.
+pub(crate) fn cross_entropy(
+    segments: &Segments,
+    logits: &Tensor,
+    targets: &[Option<Target>],
+    weight: f32,
+    grad_logits: &mut Tensor,
+) -> Result<f64> {
+    if usize::try_from(logits.size()[0]) != Ok(targets.len()) {
+        return Err(SynthError::Internal(format!("{} targets for {:?}", targets.len(), logits.size())));
+    }
+    match &segments.index {
+        Some(index) => cross_entropy_by_operations(segments, index, logits, targets, weight, grad_logits),
+        None => by_kind!(logits.f_kind()?, T => {
+            Ok(cross_entropy_rows::<T>(segments, Rows::of(logits)?, targets, weight, RowsMut::of(grad_logits)?))
+        }),
+    }
+}
+
+fn cross_entropy_rows<T: Element>(
+    segments: &Segments,
+    logits: Rows<'_, T>,
+    targets: &[Option<Target>],
+    weight: f32,
+    mut grad_logits: RowsMut<'_, T>,
+) -> f64 {
+    let longest = segments.distributions.iter().map(|d| d.1).max().unwrap_or(0);
+    let mut buffer = vec![0f32; longest];
+    let mut loss = 0f64;
+    for (r, target) in targets.iter().enumerate() {
+        let Some(target) = target else { continue };
+        let (at, length) = segments.distributions[target.distribution];
+        let logits = &logits.row(r)[at..at + length];
+        let grad = &mut grad_logits.row(r)[at..at + length];
+        let top = logits.iter().map(|x| x.to_f32()).fold(f32::NEG_INFINITY, |top, x| if x > top { x } else { top });
+        let buffer = &mut buffer[..length];
+        for (b, x) in buffer.iter_mut().zip(logits) {
+            *b = exp(x.to_f32() - top);
+        }
+        let sum = buffer.iter().sum::<f32>();
+        loss += f64::from(sum.ln() + top - logits[target.code].to_f32());
+        for (code, (g, &e)) in grad.iter_mut().zip(buffer.iter()).enumerate() {
+            let hit = if code == target.code { 1.0 } else { 0.0 };
+            *g = T::from_f32(g.to_f32() + weight * (e / sum - hit));
+        }
+    }
+    loss * f64::from(weight)
+}
+
+fn cross_entropy_by_operations(
+    segments: &Segments,
+    index: &SegmentIndex,
+    logits: &Tensor,
+    targets: &[Option<Target>],
+    weight: f32,
+    grad_logits: &mut Tensor,
+) -> Result<f64> {
+    let device = logits.device();
+    let place = |t: &Target| (segments.distributions[t.distribution].0 + t.code) as i64;
+    let column = |values: Vec<i64>| -> Result<Tensor> { Ok(Tensor::f_from_slice(&values)?.f_view([-1, 1])?.f_to_device(device)?) };
+    let segment = column(targets.iter().map(|t| t.as_ref().map_or(-2, |t| t.distribution as i64)).collect())?;
+    let place = column(targets.iter().map(|t| t.as_ref().map_or(0, place)).collect())?;
+    let logs = padded(index, &cast(logits, Kind::Float)?, f64::NEG_INFINITY)?
+        .f_log_softmax(-1, Kind::Float)?
+        .f_flatten(1, 2)?
+        .f_index_select(1, &index.slot)?;
+    let given = segment.f_ge(0)?;
+    let wanted = index.segment.f_eq_tensor(&segment)?.f_to_kind(Kind::Float)?;
+    let hit = logs.f_zeros_like()?.f_scatter_value(1, &place, 1.0)?.f_mul(&given)?;
+    let loss = logs.f_gather(1, &place, false)?.f_where_self(&given, &Tensor::from(0f32).f_to_device(device)?)?;
+    let grad = logs.f_exp()?.f_mul(&wanted)?.f_sub(&hit)?.f_mul_scalar(f64::from(weight))?;
+    let _ = grad_logits.f_add_(&grad)?;
+    Ok(-loss.f_sum(Kind::Double)?.f_double_value(&[])? * f64::from(weight))
+}
+
+fn padded(index: &SegmentIndex, rows: &Tensor, padding: f64) -> Result<Tensor> {
+    let rows = rows.f_constant_pad_nd([0, 1])?;
+    let mut last = rows.f_narrow(1, rows.size()[1] - 1, 1)?;
+    let _ = last.f_fill_(padding)?;
+    Ok(rows.f_index_select(1, &index.gather)?.f_view([-1, index.shape.0, index.shape.1])?)
+}

@@ -1,0 +1,55 @@
+//! One step of Adam (Kingma & Ba 2015) over a flat run of parameters, in one pass over memory.
+
+use super::math::vectorised;
+use crate::torch::Element;
+
+/// The numbers of one step, bias corrections included.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step {
+    /// Learning rate over the first moment's bias correction.
+    pub(crate) rate: f32,
+    /// Reciprocal square root of the second moment's bias correction.
+    pub(crate) second_correction: f32,
+    /// Decay of the first moment.
+    pub(crate) beta1: f32,
+    /// Decay of the second moment.
+    pub(crate) beta2: f32,
+    /// Added to the root of the second moment.
+    pub(crate) epsilon: f32,
+    /// Added to the gradient per unit of the parameter.
+    pub(crate) weight_decay: f32,
+}
+
+/// Updates `parameters` and the moments by `gradient`, and calls `rounded` never: the parameters are their own copy.
+pub(crate) fn step<G: Element>(s: Step, parameters: &mut [f32], gradient: &[G], first: &mut [f32], second: &mut [f32]) {
+    vectorised(|| {
+        for (((p, g), m), v) in parameters.iter_mut().zip(gradient).zip(first).zip(second) {
+            *p = update(s, *p, g.to_f32(), m, v);
+        }
+    });
+}
+
+/// As [`step`], and writes the new parameters, rounded, to `copy`.
+pub(crate) fn step_with_copy<G: Element, C: Element>(
+    s: Step,
+    parameters: &mut [f32],
+    gradient: &[G],
+    first: &mut [f32],
+    second: &mut [f32],
+    copy: &mut [C],
+) {
+    vectorised(|| {
+        for ((((p, g), m), v), c) in parameters.iter_mut().zip(gradient).zip(first).zip(second).zip(copy) {
+            *p = update(s, *p, g.to_f32(), m, v);
+            *c = C::from_f32(*p);
+        }
+    });
+}
+
+#[inline(always)]
+fn update(s: Step, p: f32, g: f32, m: &mut f32, v: &mut f32) -> f32 {
+    let g = g + s.weight_decay * p;
+    *m = s.beta1 * *m + (1.0 - s.beta1) * g;
+    *v = s.beta2 * *v + (1.0 - s.beta2) * (g * g);
+    p - s.rate * *m / (v.sqrt() * s.second_correction + s.epsilon)
+}

@@ -1,0 +1,70 @@
+//! Draws from many small distributions given by logits: inverse transform sampling, sixteen rows at a time.
+
+use super::math::{exp, vectorised};
+use crate::{
+    noise::unit,
+    torch::{Element, Rows},
+};
+
+/// Rows worked on together: one vector register of f32 where there is AVX-512.
+const LANES: usize = 16;
+
+/// Logits to draw from: `main[row] + extra[select[row]]`, columns `at..at + length`.
+#[derive(Clone, Copy)]
+pub(crate) struct Logits<'a, T> {
+    /// Per row.
+    pub(crate) main: Rows<'a, T>,
+    /// A table of rows to add.
+    pub(crate) extra: Rows<'a, f32>,
+    /// Per row, which of the table.
+    pub(crate) select: &'a [u32],
+}
+
+/// Draws a code below `length` per row from softmax(logits[at..at + length]) with the 32 random bits of the row.
+/// Codes with a cumulated probability at or below the uniform number are passed; rounding never yields `length`.
+pub(crate) fn codes<T: Element>(logits: Logits<'_, T>, at: usize, length: usize, bits: &[u32], out: &mut [u32]) {
+    let mut weights = vec![[0f32; LANES]; length];
+    for (group, (bits, out)) in bits.chunks(LANES).zip(out.chunks_mut(LANES)).enumerate() {
+        let first = group * LANES;
+        for lane in 0..LANES {
+            let row = first + lane.min(bits.len() - 1);
+            let main = &logits.main.row(row)[at..at + length];
+            let extra = &logits.extra.row(logits.select[row] as usize)[at..at + length];
+            for ((weight, main), extra) in weights.iter_mut().zip(main).zip(extra) {
+                weight[lane] = main.to_f32() + extra;
+            }
+        }
+        let mut uniform = [0f32; LANES];
+        uniform.iter_mut().zip(bits).for_each(|(u, &bits)| *u = unit(bits));
+        let codes = draw(&mut weights, &uniform);
+        out.iter_mut().zip(codes).for_each(|(out, code)| *out = code);
+    }
+}
+
+/// The codes of sixteen rows, given their logits code by code (overwritten by cumulated weights).
+#[inline(always)]
+fn draw(weights: &mut [[f32; LANES]], uniform: &[f32; LANES]) -> [u32; LANES] {
+    vectorised(|| {
+        let mut top = [f32::NEG_INFINITY; LANES];
+        for weight in weights.iter() {
+            for lane in 0..LANES {
+                top[lane] = if weight[lane] > top[lane] { weight[lane] } else { top[lane] };
+            }
+        }
+        let mut sum = [0f32; LANES];
+        for weight in weights.iter_mut() {
+            for lane in 0..LANES {
+                sum[lane] += exp(weight[lane] - top[lane]);
+                weight[lane] = sum[lane];
+            }
+        }
+        let mut codes = [0u32; LANES];
+        let last = weights.len().saturating_sub(1);
+        for weight in weights[..last].iter() {
+            for lane in 0..LANES {
+                codes[lane] += u32::from(weight[lane] <= uniform[lane] * sum[lane]);
+            }
+        }
+        codes
+    })
+}

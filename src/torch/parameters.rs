@@ -1,0 +1,142 @@
+//! The parameters of a network in one flat run of memory, with their gradients and Adam's moments.
+
+use super::{
+    Rows, RowsMut, by_kind,
+    kernels::adam::{self, Step},
+};
+use crate::{Result, SynthError};
+use tch::{Device, Kind, Tensor};
+
+/// Settings of Adam (Kingma & Ba 2015) with L2 weight decay.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Adam {
+    pub(crate) learning_rate: f64,
+    pub(crate) beta1: f64,
+    pub(crate) beta2: f64,
+    pub(crate) weight_decay: f64,
+}
+
+const EPSILON: f64 = 1e-8;
+/// Parameters begin at multiples of this many elements: 64 bytes in bf16, for aligned loads.
+const ALIGNMENT: usize = 32;
+
+/// Named matrices in one flat tensor: f32 masters, their copy in the kind that matrices are multiplied in,
+/// the gradients (in that kind) and Adam's moments. One kernel updates them all.
+#[derive(Debug)]
+pub(crate) struct Parameters {
+    slots: Vec<Slot>,
+    /// f32 `[total]`.
+    pub(crate) master: Tensor,
+    compute: Tensor,
+    gradient: Tensor,
+    /// Adam's first moment, f32 `[total]`.
+    pub(crate) first: Tensor,
+    /// Adam's second moment, f32 `[total]`.
+    pub(crate) second: Tensor,
+}
+
+#[derive(Debug)]
+struct Slot {
+    name: String,
+    at: usize,
+    rows: usize,
+    columns: usize,
+}
+
+impl Parameters {
+    /// Zeros for matrices of these names and shapes.
+    pub(crate) fn new(shapes: Vec<(String, usize, usize)>, compute: Kind, device: Device) -> Result<Self> {
+        let mut total = 0;
+        let mut slots = Vec::with_capacity(shapes.len());
+        for (name, rows, columns) in shapes {
+            slots.push(Slot { name, at: total, rows, columns });
+            total += (rows * columns).next_multiple_of(ALIGNMENT);
+        }
+        let zeros = |kind| Tensor::f_zeros([total as i64], (kind, device));
+        let master = zeros(Kind::Float)?;
+        let copy = if compute == Kind::Float { master.shallow_clone() } else { zeros(compute)? };
+        Ok(Self {
+            slots,
+            compute: copy,
+            gradient: zeros(compute)?,
+            first: zeros(Kind::Float)?,
+            second: zeros(Kind::Float)?,
+            master,
+        })
+    }
+
+    fn view(&self, flat: &Tensor, index: usize) -> Result<Tensor> {
+        let slot = self.slots.get(index).ok_or_else(|| SynthError::Internal(format!("no parameter {index}")))?;
+        let length = (slot.rows * slot.columns) as i64;
+        Ok(flat.f_narrow(0, slot.at as i64, length)?.f_view([slot.rows as i64, slot.columns as i64])?)
+    }
+
+    /// Name and f32 view of every matrix.
+    pub(crate) fn named(&self, flat: &Tensor) -> Result<Vec<(String, Tensor)>> {
+        (0..self.slots.len()).map(|i| Ok((self.slots[i].name.clone(), self.view(flat, i)?))).collect()
+    }
+
+    /// Matrix `index` in the kind to multiply in.
+    pub(crate) fn weight(&self, index: usize) -> Result<Tensor> {
+        self.view(&self.compute, index)
+    }
+
+    /// Matrix `index` in f32.
+    pub(crate) fn master(&self, index: usize) -> Result<Tensor> {
+        self.view(&self.master, index)
+    }
+
+    /// The gradient by matrix `index`, to be written before each [`Parameters::step`].
+    pub(crate) fn gradient(&self, index: usize) -> Result<Tensor> {
+        self.view(&self.gradient, index)
+    }
+
+    /// Must follow any write to the masters.
+    pub(crate) fn masters_changed(&mut self) -> Result<()> {
+        if self.compute.f_kind()? != Kind::Float {
+            self.compute.f_copy_(&self.master)?;
+        }
+        Ok(())
+    }
+
+    /// Step `number` (from 1) of Adam.
+    #[allow(clippy::cast_possible_truncation)]
+    pub(crate) fn step(&mut self, adam: &Adam, number: u64) -> Result<()> {
+        let exponent = i32::try_from(number).unwrap_or(i32::MAX);
+        let step = Step {
+            rate: (adam.learning_rate / (1.0 - adam.beta1.powi(exponent))) as f32,
+            second_correction: (1.0 / (1.0 - adam.beta2.powi(exponent)).sqrt()) as f32,
+            beta1: adam.beta1 as f32,
+            beta2: adam.beta2 as f32,
+            epsilon: EPSILON as f32,
+            weight_decay: adam.weight_decay as f32,
+        };
+        if self.master.device() != Device::Cpu {
+            return self.step_by_operations(step);
+        }
+        let (mut master, mut first, mut second) =
+            (RowsMut::of(&mut self.master)?, RowsMut::of(&mut self.first)?, RowsMut::of(&mut self.second)?);
+        let (master, first, second) = (master.row(0), first.row(0), second.row(0));
+        by_kind!(self.compute.f_kind()?, T => {
+            let gradient = Rows::<T>::of(&self.gradient)?.row(0);
+            if <T as super::Element>::KIND == Kind::Float {
+                adam::step(step, master, gradient, first, second);
+            } else {
+                let mut copy = RowsMut::<T>::of(&mut self.compute)?;
+                adam::step_with_copy(step, master, gradient, first, second, copy.row(0));
+            }
+            Ok(())
+        })
+    }
+
+    fn step_by_operations(&mut self, s: Step) -> Result<()> {
+        let gradient = super::cast(&self.gradient, Kind::Float)?;
+        let gradient = gradient.f_add(&self.master.f_mul_scalar(f64::from(s.weight_decay))?)?;
+        let _ = self.first.f_lerp_(&gradient, f64::from(1.0 - s.beta1))?;
+        let _ = self.second.f_lerp_(&gradient.f_square()?, f64::from(1.0 - s.beta2))?;
+        let root = self.second.f_sqrt()?.f_mul_scalar(f64::from(s.second_correction))?;
+        let change = self.first.f_mul_scalar(f64::from(s.rate))?.f_div(&root.f_add_scalar(f64::from(s.epsilon))?)?;
+        let _ = self.master.f_sub_(&change)?;
+        self.masters_changed()
+    }
+}
