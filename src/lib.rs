@@ -33,3 +33,4 @@ pub mod torch;
 pub mod repl;
 
 pub use error::{Result, SynthError};
+pub use functions::register_all;

@@ -1,7 +1,13 @@
 //! The one place where everything is registered.
 
 use super::{SynthFit, SynthRelationPlanner, SynthSample, SynthTrain, synth_sample, synth_train};
-use crate::{Result, session::SynthOptions};
+use crate::{
+    Result, SynthError,
+    session::{
+        SynthOptions,
+        tables::{GuardDelete, SystemSchema},
+    },
+};
 use datafusion::{logical_expr::AggregateUDF, prelude::SessionContext};
 use std::sync::Arc;
 
@@ -12,8 +18,9 @@ const TABLE_FUNCTIONS: &[&str] = &[synth_sample::NAME, synth_train::NAME];
 /// are not there yet) and the system tables `synth.*` in the default catalog. Calling it again changes nothing.
 ///
 /// # Errors
-/// The default catalog does not take the schema `synth`.
+/// There is no default catalog, or it does not take the schema `synth`.
 pub fn register_all(context: &SessionContext) -> Result<()> {
+    system_tables(context)?;
     {
         let state = context.state_ref();
         let mut state = state.write();
@@ -26,5 +33,20 @@ pub fn register_all(context: &SessionContext) -> Result<()> {
         state.register_relation_planner(Arc::new(SynthRelationPlanner::new(TABLE_FUNCTIONS)))?;
     }
     context.register_udaf(AggregateUDF::new_from_impl(SynthFit::new()));
+    Ok(())
+}
+
+/// Adds the schema `synth` to the default catalog, unless it is there.
+fn system_tables(context: &SessionContext) -> Result<()> {
+    let name = context.state_ref().read().config().options().catalog.default_catalog.clone();
+    let catalog = context.catalog(&name).ok_or_else(|| SynthError::NotFound {
+        kind: "catalog",
+        name,
+        known: context.catalog_names(),
+    })?;
+    if catalog.schema(SystemSchema::NAME).is_none() {
+        catalog.register_schema(SystemSchema::NAME, Arc::new(SystemSchema::new()))?;
+        context.add_analyzer_rule(Arc::new(GuardDelete));
+    }
     Ok(())
 }
