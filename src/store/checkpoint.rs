@@ -74,15 +74,16 @@ impl ModelStore {
         let path = self.location.path(&[name, CHECKPOINT, &pointer.file])?;
         let manifest = self.location.path(&[name, CHECKPOINT, MANIFEST])?;
         let written = async {
-            objects.put(&path, state.into()).await?;
-            objects.put(&manifest, sealed.into()).await
+            objects.put(&path, state.into()).await.map_err(|error| self.location.error(error))?;
+            self.location.persist(&[&path]).await?;
+            objects.put(&manifest, sealed.into()).await.map_err(|error| self.location.error(error))
         };
         if let Err(error) = written.await {
             match objects.delete(&path).await {
                 Ok(()) | Err(Error::NotFound { .. }) => {}
                 Err(error) => log::warn!("{} stays behind: {error}", self.location.show(&path)),
             }
-            return Err(self.location.error(error));
+            return Err(error);
         }
         self.sweep(name, &pointer.file, replaced.as_deref()).await
     }

@@ -1,9 +1,15 @@
 //! Where a store is: a folder or a URL.
 
+use super::bridge::off_worker;
 use crate::{Result, SynthError};
 use object_store::{ObjectStore, ObjectStoreScheme, local::LocalFileSystem, memory::InMemory, path::Path};
 use parking_lot::Mutex;
-use std::{collections::HashMap, path::PathBuf, sync::Arc, sync::LazyLock};
+use std::{
+    collections::HashMap,
+    fs::File,
+    path::PathBuf,
+    sync::{Arc, LazyLock},
+};
 use url::{Position, Url};
 
 /// Remote stores by scheme and host, so that connections and, for `memory:`, contents are shared by the process.
@@ -98,6 +104,31 @@ impl Location {
         let parts: Vec<_> =
             path.prefix_match(&self.root).into_iter().flatten().map(|p| p.as_ref().to_owned()).collect();
         format!("{}/{}", self.shown.trim_end_matches('/'), parts.join("/"))
+    }
+
+    /// Waits until files of a local store, and their names, are on the disk: a commit must not survive a power cut that what
+    /// it points at does not survive. Remote stores do this themselves.
+    pub(super) async fn persist(&self, files: &[&Path]) -> Result<()> {
+        if self.folder.is_none() {
+            return Ok(());
+        }
+        let local = LocalFileSystem::new();
+        let paths = files.iter().map(|file| local.path_to_filesystem(file)).collect::<Result<Vec<_>, _>>();
+        let paths = paths.map_err(|error| self.error(error))?;
+        off_worker(move || {
+            for path in &paths {
+                // Folders can be synchronised on Unix only; elsewhere the file system orders names after contents.
+                let folder = path.parent().filter(|_| cfg!(unix));
+                for path in [Some(path.as_path()), folder].into_iter().flatten() {
+                    File::open(path).and_then(|file| file.sync_all()).map_err(|source| SynthError::Io {
+                        context: format!("writing {} to the disk", path.display()),
+                        source,
+                    })?;
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     pub(super) fn error(&self, source: object_store::Error) -> SynthError {

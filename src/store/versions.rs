@@ -346,8 +346,11 @@ impl ModelStore {
         // What cannot be read back must not be committed (a non-finite score, say).
         let read = envelope::unseal::<Manifest>(&self.location.show(&path), &sealed)
             .map_err(|error| SynthError::Internal(format!("a manifest that cannot be read back: {error}")))?;
+        let weights = self.location.path(&[&manifest.name, &manifest.version.to_string(), WEIGHTS])?;
+        self.location.persist(&[&weights]).await?;
         let put = self.location.objects.put_opts(&path, sealed.into(), PutMode::Create.into()).await;
         put.map_err(|error| self.location.error(error))?;
+        self.location.persist(&[&path]).await?;
         Ok(Arc::new(read))
     }
 

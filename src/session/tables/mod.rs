@@ -71,6 +71,3 @@ impl SchemaProvider for SystemSchema {
         self.find(name).is_some()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -57,15 +57,10 @@ pub(super) fn with_way_out(error: SynthError, delete: &str) -> SynthError {
     }
 }
 
-/// `text` as a SQL literal.
-pub(super) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 /// The first damaged manifest as an error.
 pub(super) fn readable(versions: Vec<StoredVersion>) -> Result<Vec<(Arc<Manifest>, bool, String)>> {
     let read = versions.into_iter().map(|StoredVersion { name, version, current, location, manifest }| {
-        let delete = format!("DELETE FROM synth.models WHERE model = {} AND version = {version}", literal(&name));
+        let delete = format!("DELETE FROM synth.models WHERE model = '{name}' AND version = {version}");
         Ok((manifest.map_err(|error| with_way_out(error, &delete))?, current, location))
     });
     read.collect()

@@ -1,7 +1,7 @@
 //! `synth.runs`: trainings, the finished ones and those that can be resumed.
 
 use super::{
-    models::{literal, readable, timestamp, timestamps, with_way_out},
+    models::{readable, timestamp, timestamps, with_way_out},
     provider::{SystemTable, text},
 };
 use crate::{
@@ -118,7 +118,7 @@ impl SystemTable for Runs {
             rows.push(Row { model: manifest.name.clone(), outcome: Outcome::Finished(manifest) });
         }
         for (model, info) in store.checkpoints().await? {
-            let delete = format!("DELETE FROM synth.runs WHERE model = {} AND status = '{RESUMABLE}'", literal(&model));
+            let delete = format!("DELETE FROM synth.runs WHERE model = '{model}' AND status = '{RESUMABLE}'");
             let info = info.map_err(|error| with_way_out(error, &delete))?;
             rows.push(Row { model, outcome: Outcome::Resumable(Some(info)) });
         }
