@@ -206,5 +206,9 @@ fn real(column: &ArrayRef, row: usize) -> Option<String> {
         return None;
     }
     let value = column.as_primitive::<Float64Type>().value(row);
-    Some(if value.is_finite() { format!("{:.9e}", value).parse::<f64>().unwrap().to_string() } else { value.to_string() })
+    Some(if value.is_finite() {
+        format!("{:.9e}", value).parse::<f64>().unwrap().to_string()
+    } else {
+        value.to_string()
+    })
 }

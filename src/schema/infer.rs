@@ -19,13 +19,16 @@ pub struct ColumnFacts<'a> {
     /// For whole numbers: how many values lie between the smallest and the largest, both included,
     /// in steps of their greatest common divisor.
     pub span: Option<f64>,
-    /// For strings: number of character patterns, and whether few of them cover nearly all values.
+    /// For strings: whether they look made by a rule (codes, UUIDs, email addresses) rather than written.
     pub regular: bool,
+    /// Whether every distinct value is known: only then can they be categories.
+    pub complete: bool,
 }
 
 impl ColumnFacts<'_> {
     /// Nearly every value occurs once.
-    fn is_unique(&self) -> bool {
+    #[must_use]
+    pub fn is_unique(&self) -> bool {
         self.values >= 2 && self.singletons >= 0.99 && self.distinct as f64 >= 0.97 * self.values as f64
     }
 
@@ -49,9 +52,11 @@ impl ColumnFacts<'_> {
     /// Few enough values for each to be learned on its own.
     fn is_repetitive(&self) -> bool {
         let (values, distinct) = (self.values as f64, self.distinct as f64);
-        // Average occurrences: 2 in small tables; many categories need more evidence.
+        // Twice each on average; many values need more evidence.
         let occurrences = values / distinct.max(1.0);
-        distinct <= 1.0 || (distinct <= 20.0 && occurrences >= 1.5) || occurrences >= 2.0 + distinct.log10()
+        distinct <= 1.0
+            || (distinct <= 20.0 && occurrences >= 1.5)
+            || occurrences >= 2.0 + (distinct.log10() - 2.0).max(0.0)
     }
 }
 
@@ -74,9 +79,9 @@ pub fn infer_role(facts: &ColumnFacts<'_>) -> ColumnRole {
             let named = facts.is_named_id() && facts.values >= 5 && facts.is_unique();
             if facts.is_numbered() || named { ColumnRole::Identifier } else { ColumnRole::Numeric }
         }
-        _ if facts.is_repetitive() => ColumnRole::Categorical,
+        _ if facts.complete && facts.is_repetitive() => ColumnRole::Categorical,
         T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => ColumnRole::Identifier,
-        _ if facts.regular => ColumnRole::Identifier,
+        _ if facts.regular || (facts.is_named_id() && facts.is_unique()) => ColumnRole::Identifier,
         _ => ColumnRole::FreeText,
     }
 }

@@ -1,16 +1,17 @@
 //! From a column's sketch to its encoder.
 
-use super::{ByteValues, ColumnEncoder, Identifier, ModeEncoder, Modes, NumberValues, ValueEncoder, identifier::Maker};
+use super::{ByteValues, ColumnEncoder, Generated, ModeEncoder, Modes, NumberValues, ValueEncoder, generated::Maker};
 use crate::{
     Result, SynthError,
     encode::{
-        pattern::Patterns,
-        physical::{Lane, value_type},
+        physical::{Lane, is_string, value_type},
         sketch::{BytesSketch, NumberSketch},
+        text::{Prose, Templates, is_regular},
     },
     schema::{ColumnFacts, ColumnRole, infer_role},
 };
 use arrow::datatypes::{DataType, Field, i256};
+use std::collections::BTreeMap;
 
 /// Numbers with at most this many values get a code per value: exact shares, exact values.
 const FEW: usize = 128;
@@ -92,6 +93,7 @@ fn numbers<W: Lane>(
         singletons: values.singletons(),
         span: grid.filter(|_| !W::REAL).map(|g| g.max.distance(g.min) / g.step as f64 + 1.0),
         regular: false,
+        complete: values.is_exact(),
     };
     let role = declared.unwrap_or_else(|| infer_role(&facts));
     if values.rows() == 0 {
@@ -111,7 +113,8 @@ fn numbers<W: Lane>(
                 way_out: "set its role to `numeric` in synth.columns".into(),
             })?;
             let maker = Maker::Sequence { start, step: grid.step };
-            return Ok((role, ColumnEncoder::Identifier(Identifier::new(maker, nullable))));
+            let identities = (!facts.is_unique()).then_some(facts.distinct);
+            return Ok((role, ColumnEncoder::Generated(Generated::new(maker, nullable, identities))));
         }
     }
     let distinct = values.distinct();
@@ -156,6 +159,17 @@ fn bytes(
     declared: Option<ColumnRole>,
 ) -> Result<(ColumnRole, ColumnEncoder)> {
     let values = &sketch.values;
+    let mut sorted = values.sorted();
+    let string = is_string(field.data_type());
+    let texts: Vec<(&str, u64)> = if string {
+        sorted
+            .iter()
+            .map(|(value, n)| std::str::from_utf8(value).map(|text| (text, *n)))
+            .collect::<Result<_, _>>()
+            .map_err(|_| SynthError::Internal(format!("column `{}`: a string is not UTF-8", field.name())))?
+    } else {
+        vec![]
+    };
     let facts = ColumnFacts {
         name: field.name(),
         data_type: value_type(field.data_type()),
@@ -163,26 +177,34 @@ fn bytes(
         distinct: values.distinct(),
         singletons: values.singletons(),
         span: None,
-        regular: true,
+        regular: is_regular(&texts),
+        complete: values.is_exact(),
     };
-    let mut role = declared.unwrap_or_else(|| infer_role(&facts));
+    let role = declared.unwrap_or_else(|| infer_role(&facts));
     if values.rows() == 0 {
         return Ok((role, ColumnEncoder::Null));
     }
-    if role == ColumnRole::Categorical && !values.is_exact() {
-        if declared.is_some() {
-            return Err(too_many(field, values.distinct(), "categories"));
+    let nullable = nulls > 0;
+    let identities = (!facts.is_unique()).then_some(facts.distinct);
+    let maker = match role {
+        ColumnRole::Categorical if !values.is_exact() => return Err(too_many(field, values.distinct(), "categories")),
+        ColumnRole::Categorical => {
+            sorted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+            let values = sorted.into_iter().map(|(v, _)| v.clone());
+            return Ok((role, ColumnEncoder::Values(ValueEncoder::Bytes(ByteValues::new(values, nullable)))));
         }
-        role = ColumnRole::Identifier;
-    }
-    let mut sorted = values.sorted();
-    let encoder = if role == ColumnRole::Categorical {
-        sorted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-        let values = sorted.into_iter().map(|(v, _)| v.clone());
-        ColumnEncoder::Values(ValueEncoder::Bytes(ByteValues::new(values, nulls > 0)))
-    } else {
-        let patterns = Patterns::of(sorted.into_iter().map(|(v, n)| (&**v, n)));
-        ColumnEncoder::Identifier(Identifier::new(Maker::Pattern(patterns), nulls > 0))
+        ColumnRole::FreeText => {
+            let encoder = Generated::new(Maker::Prose(Prose::fit(&texts)), nullable, None);
+            return Ok((role, ColumnEncoder::Generated(encoder)));
+        }
+        _ if string => Maker::Templates(Templates::fit(&texts)),
+        _ => {
+            let lengths = sorted.iter().fold(BTreeMap::new(), |mut lengths, (value, n)| {
+                *lengths.entry(u32::try_from(value.len()).unwrap_or(u32::MAX)).or_insert(0) += n;
+                lengths
+            });
+            Maker::Random { lengths: lengths.into_iter().collect() }
+        }
     };
-    Ok((role, encoder))
+    Ok((role, ColumnEncoder::Generated(Generated::new(maker, nullable, identities))))
 }

@@ -3,12 +3,12 @@
 
 mod by_value;
 mod fit;
-mod identifier;
+mod generated;
 mod modes;
 
 pub(crate) use by_value::{ByteValues, NumberValues};
 pub(crate) use fit::{Column, fit};
-pub(crate) use identifier::Identifier;
+pub(crate) use generated::Generated;
 pub(crate) use modes::Modes;
 
 use super::{SubColumn, SubColumnData, physical, wide::Float};
@@ -30,8 +30,8 @@ pub(crate) enum ColumnEncoder {
     Values(ValueEncoder),
     /// Mode-specific normalisation.
     Modes(ModeEncoder),
-    /// Generated, not learned (but for its nulls).
-    Identifier(Identifier),
+    /// Generated, not learned (but for its nulls): identifiers and prose.
+    Generated(Generated),
 }
 
 /// A code per value, by physical type.
@@ -114,8 +114,8 @@ impl ColumnEncoder {
             Self::Modes(m) => {
                 vec![SubColumn::Code { cardinality: each_mode!(m, e => e.cardinality()) }, SubColumn::Scalar]
             }
-            Self::Identifier(i) if i.nullable() => vec![SubColumn::Code { cardinality: 2 }],
-            Self::Identifier(_) => vec![],
+            Self::Generated(i) if i.nullable() => vec![SubColumn::Code { cardinality: 2 }],
+            Self::Generated(_) => vec![],
         }
     }
 
@@ -133,7 +133,7 @@ impl ColumnEncoder {
             Self::Null => Ok(()),
             Self::Values(v) => each_value!(v, e => e.prepare(field)),
             Self::Modes(m) => each_mode!(m, e => e.prepare(field)),
-            Self::Identifier(i) => i.prepare(field),
+            Self::Generated(i) => i.prepare(field),
         }
     }
 
@@ -143,7 +143,7 @@ impl ColumnEncoder {
             Self::Null => Ok(()),
             Self::Values(v) => each_value!(v, e => e.encode(input, out)),
             Self::Modes(m) => each_mode!(m, e => e.encode(input, out)),
-            Self::Identifier(i) => i.encode(input, out),
+            Self::Generated(i) => i.encode(input, out),
         }
     }
 
@@ -153,7 +153,7 @@ impl ColumnEncoder {
             Self::Null => Ok(physical::nulls(input.field.data_type(), input.rows.len())),
             Self::Values(v) => each_value!(v, e => e.decode(input)),
             Self::Modes(m) => each_mode!(m, e => e.decode(input)),
-            Self::Identifier(i) => i.decode(input),
+            Self::Generated(i) => i.decode(input),
         }
     }
 
