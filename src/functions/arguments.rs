@@ -2,7 +2,10 @@
 //! position or by name.
 
 use crate::{Result, SynthError};
-use datafusion::{common::ScalarValue, logical_expr::Expr};
+use datafusion::{
+    common::{ScalarValue, metadata::FieldMetadata},
+    logical_expr::Expr,
+};
 use std::collections::BTreeMap;
 
 /// What an argument accepts.
@@ -63,9 +66,9 @@ pub struct Arguments {
 }
 
 impl Signature {
-    /// Binds `exprs`: literals are positional, aliased literals (`value AS name`, which is what the relation
-    /// planner makes of `name => value`) are named. Named arguments that the signature does not declare are
-    /// kept apart, for [`Arguments::others`] to take or [`Arguments::deny_others`] to refuse.
+    /// Binds `exprs`: those made by [`named`] by their name, the others by position. Named arguments that the
+    /// signature does not declare are kept apart, for [`Arguments::others`] to take or [`Arguments::deny_others`]
+    /// to refuse.
     ///
     /// # Errors
     /// Too many, missing, repeated or non-constant arguments; a positional one after a named one.
@@ -73,9 +76,7 @@ impl Signature {
         let mut bound = Arguments { signature: self, given: BTreeMap::new(), others: BTreeMap::new() };
         let mut named_before = None;
         for (position, expr) in exprs.iter().enumerate() {
-            if let Expr::Alias(alias) = expr {
-                let name = alias.name.to_ascii_lowercase();
-                let value = self.constant(&name, &alias.expr)?;
+            if let Some((name, value)) = name_of(expr) {
                 let twice = match self.parameter(&name) {
                     Some(parameter) => bound.given.insert(parameter.name, value).is_some(),
                     None => bound.others.insert(name.clone(), value).is_some(),
@@ -97,7 +98,7 @@ impl Signature {
                     &format!("at most {}: {}", self.parameters.len(), self.names().join(", ")),
                 ));
             };
-            bound.given.insert(parameter.name, self.constant(parameter.name, expr)?);
+            bound.given.insert(parameter.name, constant(self.function, parameter.name, expr)?);
         }
         for parameter in self.parameters {
             // NULL stands for "not given", so that a call can be generated with every argument in place.
@@ -119,26 +120,51 @@ impl Signature {
         self.parameters.iter().map(|parameter| parameter.name.to_owned()).collect()
     }
 
-    fn constant(&self, name: &str, expr: &Expr) -> Result<ScalarValue> {
-        match expr {
-            Expr::Literal(value, _) => Ok(value.clone()),
-            Expr::Column(column) => Ok(ScalarValue::Utf8(Some(column.flat_name()))),
-            Expr::Placeholder(placeholder) => Err(self.fault(
-                name,
-                &format!("the placeholder {}", placeholder.id),
-                "a value that is known when the statement is planned",
-            )),
-            other => Err(self.fault(name, &other.to_string(), "a constant")),
-        }
-    }
-
     fn fault(&self, argument: &str, given: &str, expected: &str) -> SynthError {
-        SynthError::Argument {
-            function: self.function.to_owned(),
-            argument: argument.to_owned(),
-            given: given.to_owned(),
-            expected: expected.to_owned(),
-        }
+        fault(self.function, argument, given, expected)
+    }
+}
+
+fn fault(function: &str, argument: &str, given: &str, expected: &str) -> SynthError {
+    SynthError::Argument {
+        function: function.to_owned(),
+        argument: argument.to_owned(),
+        given: given.to_owned(),
+        expected: expected.to_owned(),
+    }
+}
+
+/// Key of the metadata that carries a literal's name as an argument. (An alias would say it more plainly, but
+/// planning strips aliases from the arguments of table functions.)
+const NAME_KEY: &str = "synthohive.argument";
+
+/// The argument `name => value`. Names are matched in any case.
+#[must_use]
+pub fn named(name: &str, value: ScalarValue) -> Expr {
+    let metadata = BTreeMap::from([(NAME_KEY.to_owned(), name.to_ascii_lowercase())]);
+    Expr::Literal(value, Some(FieldMetadata::from(metadata)))
+}
+
+fn name_of(expr: &Expr) -> Option<(String, ScalarValue)> {
+    let Expr::Literal(value, Some(metadata)) = expr else { return None };
+    metadata.inner().get(NAME_KEY).map(|name| (name.clone(), value.clone()))
+}
+
+/// The value of a constant argument; an identifier is read as its name.
+///
+/// # Errors
+/// The argument is not constant.
+pub fn constant(function: &str, name: &str, expr: &Expr) -> Result<ScalarValue> {
+    match expr {
+        Expr::Literal(value, _) => Ok(value.clone()),
+        Expr::Column(column) => Ok(ScalarValue::Utf8(Some(column.flat_name()))),
+        Expr::Placeholder(placeholder) => Err(fault(
+            function,
+            name,
+            &format!("the placeholder {}", placeholder.id),
+            "a value that is known when the statement is planned",
+        )),
+        other => Err(fault(function, name, &other.to_string(), "a constant")),
     }
 }
 
@@ -316,13 +342,13 @@ mod tests {
     #[test]
     fn positional_and_named_arguments_bind_alike() {
         let positional = SIGNATURE.bind(&[lit("m"), lit(1e6), lit(true)]).unwrap();
-        let named = SIGNATURE.bind(&[ident("m"), lit(true).alias("ROW_ID"), lit(1_000_000).alias("rows")]).unwrap();
+        let named = SIGNATURE.bind(&[ident("m"), named("ROW_ID", true.into()), named("rows", 1_000_000.into())]).unwrap();
         for bound in [positional, named] {
             assert_eq!(bound.text("model").unwrap().unwrap(), "m");
             assert_eq!(bound.whole("rows").unwrap(), Some(1_000_000));
             assert_eq!(bound.boolean("row_id").unwrap(), Some(true));
         }
-        let bare = SIGNATURE.bind(&[lit("m"), lit(1), lit(ScalarValue::Null).alias("row_id")]).unwrap();
+        let bare = SIGNATURE.bind(&[lit("m"), lit(1), named("row_id", ScalarValue::Null)]).unwrap();
         assert!(!bare.has("row_id"), "NULL stands for the default");
     }
 
@@ -344,17 +370,17 @@ mod tests {
     fn errors_name_function_argument_given_and_accepted() {
         assert_eq!(message(&[lit("m")]), "f: argument `rows`: got nothing, expected whole number, 1 or more");
         assert_eq!(
-            message(&[lit("m"), lit(1), lit(1).alias("rowz")]),
+            message(&[lit("m"), lit(1), named("rowz", 1.into())]),
             "f: argument `rowz`: got an unknown argument, expected one of: model, rows, row_id"
         );
         assert_eq!(message(&[lit(3), lit(1)]), "f: argument `model`: got 3, expected string");
         assert_eq!(message(&[lit("m"), lit(1), lit("yes")]), "f: argument `row_id`: got 'yes', expected true or false");
         assert_eq!(
-            message(&[lit("m"), lit(1), lit(2).alias("rows")]),
+            message(&[lit("m"), lit(1), named("rows", 2.into())]),
             "f: argument `rows`: got it twice, expected it once"
         );
         assert!(message(&[lit("m"), lit(1), lit(true), lit(4)]).contains("got 4 arguments, expected at most 3"));
-        assert!(message(&[lit(1).alias("rows"), lit("m")]).contains("positional arguments before named ones"));
+        assert!(message(&[named("rows", 1.into()), lit("m")]).contains("positional arguments before named ones"));
         assert!(message(&[lit("m"), lit(1) + lit(1)]).contains("expected a constant"));
     }
 

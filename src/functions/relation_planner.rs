@@ -1,19 +1,25 @@
 //! `FROM synth_sample('orders', rows => 1e6)`: named arguments, names in any case, the `synth.` qualifier.
 //!
 //! DataFusion's own planning of table functions takes positional arguments only and looks names up as
-//! written. This planner runs before it, turns `name => value` into `value AS name`, and hands everything to
-//! the same registered table function.
+//! written. This planner runs before it, folds named arguments to constants that carry their name, and hands
+//! everything to the same registered table function.
 
+use super::arguments::{constant, named};
 use datafusion::{
     common::{DFSchema, TableReference, plan_err},
+    config::ConfigOptions,
     error::Result,
     logical_expr::{
         Expr, LogicalPlanBuilder,
         planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning},
     },
+    logical_expr::simplify::SimplifyContext,
+    optimizer::simplify_expressions::ExprSimplifier,
     prelude::lit,
     sql::sqlparser::ast::{Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, TableAlias, TableFactor},
 };
+
+use std::sync::Arc;
 
 /// Plans the table functions registered under `names`.
 #[derive(Debug)]
@@ -101,8 +107,18 @@ fn argument(function: &str, arg: FunctionArg, context: &mut dyn RelationPlannerC
         FunctionArgExpr::Wildcard => lit("*"),
         other => return plan_err!("{function}: `{other}` cannot be an argument"),
     };
-    Ok(match name {
-        Some(name) => value.alias(name),
-        None => value,
-    })
+    match name {
+        Some(name) => {
+            let folded = fold(value, context.context_provider().options())?;
+            Ok(named(&name, constant(function, &name, &folded)?))
+        }
+        None => Ok(value),
+    }
+}
+
+/// What DataFusion does to positional arguments: `1 + 1` and `-1` become constants.
+fn fold(expr: Expr, options: &ConfigOptions) -> Result<Expr> {
+    let context = SimplifyContext::builder().with_config_options(Arc::new(options.clone())).with_current_time().build();
+    let simplifier = ExprSimplifier::new(context);
+    simplifier.simplify(simplifier.coerce(expr, &DFSchema::empty())?)
 }

@@ -1,5 +1,5 @@
 //! What the tests of plans share: a small table, a session, a model of it.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 use arrow::{
     compute::concat_batches,

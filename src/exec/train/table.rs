@@ -97,6 +97,8 @@ fn schema_of(session: &dyn Session, table: &ResolvedTableReference) -> Result<Ar
 /// The same session without round-robin repartitioning, which would deal rows out by arrival.
 fn ordered(state: &SessionState) -> SessionState {
     let config = state.config().clone().with_round_robin_repartition(false);
+    // The catalogs are shared with `state`: a new default catalog would replace the session's.
+    let config = config.with_create_default_catalog_and_schema(false);
     SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build()
 }
 
