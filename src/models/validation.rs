@@ -78,7 +78,8 @@ impl Validator {
         for (index, subcolumn) in layout.subcolumns.iter().enumerate() {
             match subcolumn {
                 SubColumn::Code { cardinality } => {
-                    let scalar = matches!(layout.subcolumns.get(index + 1), Some(SubColumn::Scalar)).then_some(index + 1);
+                    let scalar =
+                        matches!(layout.subcolumns.get(index + 1), Some(SubColumn::Scalar)).then_some(index + 1);
                     features.push(Feature::new(Some(index), scalar, *cardinality as usize, table, held_out));
                 }
                 SubColumn::Scalar if index == 0 || layout.subcolumns[index - 1] == SubColumn::Scalar => {
@@ -137,13 +138,7 @@ impl Validator {
 }
 
 impl Feature {
-    fn new(
-        code: Option<usize>,
-        scalar: Option<usize>,
-        cardinality: usize,
-        table: &CodeMatrix,
-        rows: &[u32],
-    ) -> Self {
+    fn new(code: Option<usize>, scalar: Option<usize>, cardinality: usize, table: &CodeMatrix, rows: &[u32]) -> Self {
         let mut counts = vec![0usize; cardinality];
         let mut values: Vec<Vec<f32>> = vec![Vec::new(); if scalar.is_some() { cardinality } else { 0 }];
         for &row in rows {

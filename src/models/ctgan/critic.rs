@@ -57,7 +57,8 @@ impl Critic {
         device: Device,
     ) -> Result<Self> {
         let (input, width) = (config.pac * row_width, config.critic_width);
-        let shapes = [("1.weight", input, width), ("1.bias", 1, width), ("2.weight", width, width), ("2.bias", 1, width)];
+        let shapes =
+            [("1.weight", input, width), ("1.bias", 1, width), ("2.weight", width, width), ("2.bias", 1, width)];
         let shapes = shapes.into_iter().chain([("3.weight", width, 1), ("3.bias", 1, 1)]);
         let parameters =
             Parameters::new(shapes.map(|(name, r, c)| (format!("critic.{name}"), r, c)).collect(), kind, device)?;
@@ -74,7 +75,8 @@ impl Critic {
             right: zeros(3 * packs, width)?,
         };
         let inputs = [config.pac * used, config.pac * used, width, width, width, width];
-        for ((name, mut master), inputs) in critic.parameters.named(&critic.parameters.master)?.into_iter().zip(inputs) {
+        for ((name, mut master), inputs) in critic.parameters.named(&critic.parameters.master)?.into_iter().zip(inputs)
+        {
             let (rows, columns) = master.size2()?;
             let mut values = vec![0f32; (rows * columns) as usize];
             noise.purpose(&format!("initial/{name}")).fill_uniform(0, &mut values);
@@ -216,7 +218,8 @@ impl Critic {
         let masks = self.dropout_mask(self.packs, dropout, block)?;
         let pass = self.pass(&self.first_layer(&self.packs_of(&self.left, 1, 1)?)?, &masks)?;
         let loss = -self.output(&pass)?.f_mean(Kind::Double)?.f_double_value(&[])?;
-        let by_pre2 = pass.slope2.f_mul(&self.parameters.weight(W3)?.f_tr()?)?.f_mul_scalar(-1.0 / self.packs as f64)?;
+        let by_pre2 =
+            pass.slope2.f_mul(&self.parameters.weight(W3)?.f_tr()?)?.f_mul_scalar(-1.0 / self.packs as f64)?;
         let by_pre1 = by_pre2.f_mm(&self.parameters.weight(W2)?.f_tr()?)?.f_mul(&pass.slope1)?;
         let by_input = by_pre1.f_mm(&self.parameters.weight(W1)?.f_tr()?)?;
         Ok((loss, by_input.f_view([-1, row_width as i64])?))

@@ -78,8 +78,7 @@ impl Dense {
             width += segment.place().1;
             segments.push(segment);
         }
-        let mut dense =
-            Self { segments, width, conditions: Vec::new(), condition_width: 0, condition_count: 0 };
+        let mut dense = Self { segments, width, conditions: Vec::new(), condition_width: 0, condition_count: 0 };
         for column in layout.columns.iter().filter(|column| column.discrete) {
             let subcolumn = column.subcolumns.start;
             let Some(SubColumn::Code { cardinality }) = layout.subcolumns.get(subcolumn).copied() else { continue };

@@ -109,12 +109,8 @@ impl Generator {
             shapes.push((format!("embedding.{}.weight", table.subcolumn), table.cardinality, table.width));
             shapes.push((format!("embedding.{}.bias", table.subcolumn), 1, table.cardinality));
         }
-        let adam = Adam {
-            learning_rate: config.generator_rate,
-            beta1: 0.5,
-            beta2: 0.9,
-            weight_decay: config.weight_decay,
-        };
+        let adam =
+            Adam { learning_rate: config.generator_rate, beta1: 0.5, beta2: 0.9, weight_decay: config.weight_decay };
         let parameters = Parameters::new(shapes, kind, device)?;
         let statistic = |value: f64, width: usize| Tensor::f_full([width as i64], value, (Kind::Float, device));
         let running = config

@@ -92,7 +92,8 @@ impl BlockSampler for Sampler {
                 let streams = &streams;
                 std::thread::scope(|scope| {
                     let run = |(offset, worker): &mut (usize, &mut Worker)| worker.tile(at(first + *offset), streams);
-                    let (own, others) = busy.split_first_mut().ok_or_else(|| crate::SynthError::Internal("no worker".into()))?;
+                    let (own, others) =
+                        busy.split_first_mut().ok_or_else(|| crate::SynthError::Internal("no worker".into()))?;
                     let handles: Vec<_> = others.iter_mut().map(|task| scope.spawn(move || run(task))).collect();
                     run(own)?;
                     handles.into_iter().try_for_each(|handle| {
@@ -128,7 +129,8 @@ impl Worker {
         let layer = |weight: &HostTensor| -> Result<(Tensor, Tensor)> {
             let weight = weight.tensor(Kind::Float, Device::Cpu)?;
             let conditions = dense.condition_width as i64;
-            let table = vectors.f_mm(&weight.f_narrow(0, 0, conditions)?)?.f_add(&weight.f_narrow(0, conditions, 1)?)?;
+            let table =
+                vectors.f_mm(&weight.f_narrow(0, 0, conditions)?)?.f_add(&weight.f_narrow(0, conditions, 1)?)?;
             let at = weights.noise_at as i64;
             let rest = weight.f_narrow(0, at, weight.size()[0] - at)?.f_contiguous()?;
             Ok((rest, table))

@@ -5,8 +5,7 @@ use crate::{
     Result,
     encode::{CodeMatrix, ColumnLayout, EncodedRows, Layout, SubColumn},
     models::{
-        Checkpoint, EpochReport, FitObserver, FitOptions, Fitted, ModelKind, OptionValue, TableModel,
-        TrainingData,
+        Checkpoint, EpochReport, FitObserver, FitOptions, Fitted, ModelKind, OptionValue, TableModel, TrainingData,
     },
     noise::{BLOCK_ROWS, Noise},
     torch::DeviceKind,

@@ -121,8 +121,7 @@ impl<'a> Trainer<'a> {
         }
         let device = resolve(options.device)?;
         use_threads(options.threads);
-        let kind =
-            if config.mixed_precision && bf16_is_native(device) { Kind::BFloat16 } else { Kind::Float };
+        let kind = if config.mixed_precision && bf16_is_native(device) { Kind::BFloat16 } else { Kind::Float };
         let dense = Arc::new(Dense::new(data.layout, config.embedding_threshold));
         let split = Split::new(data.rows.rows, options.seed);
         let validator = Validator::new(data.layout, data.rows, &split.held_out);

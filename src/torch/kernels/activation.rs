@@ -13,13 +13,7 @@ use tch::{Kind, Tensor};
 
 /// `out = activation(logits)`, both `[n, width]`: tanh on scalars, softmax((logits + gumbel) / tau) on distributions;
 /// other columns of `out` are left as they are. `gumbel` is f32.
-pub(crate) fn forward(
-    segments: &Segments,
-    logits: &Tensor,
-    gumbel: &Tensor,
-    tau: f32,
-    out: &mut Tensor,
-) -> Result<()> {
+pub(crate) fn forward(segments: &Segments, logits: &Tensor, gumbel: &Tensor, tau: f32, out: &mut Tensor) -> Result<()> {
     match &segments.index {
         Some(index) => forward_by_operations(index, logits, gumbel, tau, out),
         None => by_kind!(logits.f_kind()?, T => {
@@ -213,7 +207,9 @@ fn cross_entropy_by_operations(
 ) -> Result<f64> {
     let device = logits.device();
     let place = |t: &Target| (segments.distributions[t.distribution].0 + t.code) as i64;
-    let column = |values: Vec<i64>| -> Result<Tensor> { Ok(Tensor::f_from_slice(&values)?.f_view([-1, 1])?.f_to_device(device)?) };
+    let column = |values: Vec<i64>| -> Result<Tensor> {
+        Ok(Tensor::f_from_slice(&values)?.f_view([-1, 1])?.f_to_device(device)?)
+    };
     let segment = column(targets.iter().map(|t| t.as_ref().map_or(-2, |t| t.distribution as i64)).collect())?;
     let place = column(targets.iter().map(|t| t.as_ref().map_or(0, place)).collect())?;
     let logs = padded(index, &cast(logits, Kind::Float)?, f64::NEG_INFINITY)?
