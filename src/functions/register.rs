@@ -30,6 +30,7 @@ pub fn register_all(context: &SessionContext) -> Result<()> {
         }
         state.register_udtf(synth_sample::NAME, Arc::new(SynthSample));
         state.register_udtf(synth_train::NAME, Arc::new(SynthTrain));
+        synthohive_udfs::register_all(&mut *state)?;
         state.register_relation_planner(Arc::new(SynthRelationPlanner::new(TABLE_FUNCTIONS)))?;
     }
     context.register_udaf(AggregateUDF::new_from_impl(SynthFit::new()));
