@@ -386,6 +386,8 @@ mod tests {
     #[case("device = 'tpu'", &["synth.device", "'tpu'", "auto, cpu, cuda"])]
     #[case("model = 'magic'", &["synth.model", "'magic'", "ctgan"])]
     #[case("store = 'ftp://x/y'", &["ftp://x/y", "s3://"])]
+    #[case("dropout = 2", &["synth.dropout", "'2'", "a number from 0 to 0.9"])]
+    #[case("mixed_precision = 'maybe'", &["synth.mixed_precision", "true or false"])]
     #[case("sede = 1", &["synth.sede", "synth.seed"])]
     #[tokio::test]
     async fn what_is_wrong_is_said_at_set_time(#[case] assignment: &str, #[case] expected: &[&str]) {
@@ -394,6 +396,19 @@ mod tests {
         let error = run(&context, &format!("SET synth.{assignment}")).await.unwrap_err().to_string();
         assert!(expected.iter().all(|part| error.contains(part)), "{error}");
         assert_eq!(options(&context), before);
+    }
+
+    #[tokio::test]
+    async fn own_options_of_models_are_options_of_the_session() {
+        let context = context();
+        assert!(run(&context, "SHOW synth.dropout").await.unwrap().contains("0.5"), "the default");
+        run(&context, "SET synth.dropout = 0.25").await.unwrap();
+        run(&context, "SET synth.mixed_precision = off").await.unwrap();
+        assert!(run(&context, "SHOW synth.dropout").await.unwrap().contains("0.25"));
+        let options = options(&context);
+        let fit = options.fit_options(options.model_kind().unwrap()).unwrap();
+        let expected = [("dropout", OptionValue::Float(0.25)), ("mixed_precision", OptionValue::Bool(false))];
+        assert_eq!(fit.own, expected.map(|(name, value)| (name.to_owned(), value)).into());
     }
 
     #[test]

@@ -165,7 +165,7 @@ impl ModelStore {
         let path = self.location.show(&file);
         let pointer: Pointer = envelope::unseal(&path, &bytes)?;
         let id = pointer.file.strip_suffix(EXTENSION);
-        if !id.is_some_and(|id| uuid::Uuid::try_parse(id).is_ok()) {
+        if id.is_none_or(|id| uuid::Uuid::try_parse(id).is_err()) {
             let reason = format!("it points at a file {:?}, which is none of a checkpoint", pointer.file);
             return Err(SynthError::Artifact { path, reason });
         }

@@ -127,9 +127,19 @@ pub(crate) fn report() -> FitReport {
 }
 
 pub(crate) async fn save_as(store: &ModelStore, name: &str, model: &dyn TableModel) -> Result<Arc<Manifest>> {
+    save_from(store, name, "orders", model).await
+}
+
+/// Saves a model that was learned from `source`.
+pub(crate) async fn save_from(
+    store: &ModelStore,
+    name: &str,
+    source: &str,
+    model: &dyn TableModel,
+) -> Result<Arc<Manifest>> {
     let options = FitOptions { epochs: Some(30), seed: 7, ..FitOptions::default() };
     let (encoder, report) = (encoder(), &report());
-    store.save(NewModel { name, kind: "fake", source: "orders", encoder, model, options: &options, report }).await
+    store.save(NewModel { name, kind: "fake", source, encoder, model, options: &options, report }).await
 }
 
 pub(crate) async fn save(store: &ModelStore, name: &str, weight: f32) -> Result<Arc<Manifest>> {

@@ -1,6 +1,6 @@
 //! The system tables, in SQL.
 
-use crate::fake::{checkpoint, open, save};
+use crate::fake::{Fake, checkpoint, open, save, save_from};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use rstest::rstest;
@@ -166,6 +166,16 @@ async fn columns_shows_inferred_roles_and_takes_declared_ones() {
     assert_eq!(table(&context, age).await, [["numeric"]], "back to what was inferred");
     assert_eq!(table(&context, "DELETE FROM synth.columns WHERE role = 'exclude'").await, [["1"]]);
     assert_eq!(table(&context, all).await, inferred);
+}
+
+#[tokio::test]
+async fn columns_follows_the_newest_model_of_a_table() {
+    let (context, store) = session();
+    for (name, source) in [("a", "orders"), ("b", "orders"), ("region_1", "synth_fit"), ("region_2", "synth_fit")] {
+        save_from(&store, name, source, &Fake::new(57.0)).await.unwrap();
+    }
+    let tables = "SELECT table_name, count(*) FROM synth.columns GROUP BY table_name ORDER BY table_name";
+    assert_eq!(table(&context, tables).await, [["orders", "3"], ["region_1", "3"], ["region_2", "3"]]);
 }
 
 #[rstest]

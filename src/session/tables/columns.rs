@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Result, SynthError,
     schema::ColumnRole,
-    store::{DeclaredRoles, ModelStore},
+    store::{DeclaredRoles, Manifest, ModelStore},
 };
 use arrow::{
     array::{ArrayRef, RecordBatch, StringArray},
@@ -21,6 +21,8 @@ use std::{
 
 const DECLARED: &str = "declared";
 const INFERRED: &str = "inferred";
+/// The source of models that `synth_fit` learned.
+const FROM_QUERY: &str = "synth_fit";
 const INSERT: &str = "INSERT INTO synth.columns";
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -62,7 +64,7 @@ fn batch(rows: &[Row]) -> Result<RecordBatch> {
 async fn rows(store: &ModelStore, mut declared: DeclaredRoles) -> Result<Vec<Row>> {
     let mut newest = BTreeMap::new();
     for (manifest, ..) in readable(store.versions().await?)? {
-        let known = newest.entry(manifest.source.clone()).or_insert_with(|| Arc::clone(&manifest));
+        let known = newest.entry(table_of(&manifest).to_owned()).or_insert_with(|| Arc::clone(&manifest));
         if known.created < manifest.created {
             *known = manifest;
         }
@@ -79,6 +81,11 @@ async fn rows(store: &ModelStore, mut declared: DeclaredRoles) -> Result<Vec<Row
     }
     rows.extend(declared.into_iter().flat_map(|(table, columns)| undiscovered(table, columns)));
     Ok(rows)
+}
+
+/// The table that roles are declared for: the one learned, or for `synth_fit`, which learns from any query, the model.
+fn table_of(manifest: &Manifest) -> &str {
+    if manifest.source == FROM_QUERY { &manifest.name } else { &manifest.source }
 }
 
 fn undiscovered(table: String, columns: BTreeMap<String, ColumnRole>) -> impl Iterator<Item = Row> {
