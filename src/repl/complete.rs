@@ -1,10 +1,15 @@
 //! Completion: keywords, functions, tables, the columns of the tables in the statement, models, files, commands.
 
-use super::{command::COMMANDS, format::Format, lex::lex};
+use super::{
+    command::COMMANDS,
+    format::Format,
+    lex::{is_comment, lex},
+};
 use crate::session::SynthSession;
 use clap::ValueEnum;
 use datafusion::{
     arrow::array::AsArray,
+    catalog::information_schema::{INFORMATION_SCHEMA, INFORMATION_SCHEMA_TABLES},
     common::TableReference,
     sql::sqlparser::{
         keywords::Keyword,
@@ -149,6 +154,9 @@ impl Completions {
                 Ok((at, Vec::new()))
             };
         }
+        if tokens.last().is_some_and(|(token, _)| is_comment(token)) && !before.ends_with(['\n', '/']) {
+            return Ok((at, Vec::new()));
+        }
         let start = before
             .rfind(|c: char| !(c.is_alphanumeric() || "_.$".contains(c)))
             .map_or(0, |found| found + before[found..].chars().next().map_or(1, char::len_utf8));
@@ -241,6 +249,8 @@ impl Completions {
                 tables.extend(names.into_iter().map(|table| format!("{schema}.{table}")));
             }
         }
+        // The catalog does not know of this schema; sessions answer for it.
+        tables.extend(INFORMATION_SCHEMA_TABLES.iter().map(|table| format!("{INFORMATION_SCHEMA}.{table}")));
         tables
     }
 

@@ -76,6 +76,18 @@ impl Runner {
         Self { session, settings, output: Output::stdout(), depth: 0 }
     }
 
+    /// Waits for cancelled work to end: a training writes its last checkpoint before it gives its memory back.
+    pub(super) async fn settled(&self, patience: Duration) {
+        let runtime = self.session.context().runtime_env();
+        let idle = async {
+            while runtime.memory_pool.reserved() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        // What takes longer is given up, as by a kill: stored versions and earlier checkpoints stay.
+        let _ = tokio::time::timeout(patience, idle).await;
+    }
+
     /// Runs the statements and `\` commands of `script` up to the first error.
     pub(super) async fn script(&mut self, script: &str) -> Result<(), Stop> {
         for piece in pieces(script, self.session.dialect().as_ref()) {

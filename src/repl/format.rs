@@ -35,7 +35,8 @@ pub(super) enum ResultWriter<W: Write> {
         rows: usize,
         max_rows: usize,
     },
-    Csv(csv::Writer<W>),
+    /// With the schema, until the header is written.
+    Csv(csv::Writer<W>, Option<SchemaRef>),
     Json(json::ArrayWriter<W>),
     Ndjson(json::LineDelimitedWriter<W>),
     /// A statement without a result.
@@ -53,10 +54,10 @@ impl<W: Write> ResultWriter<W> {
             Format::Table => Self::Table { out, schema, shown: Vec::new(), rows: 0, max_rows },
             Format::Csv | Format::Tsv => {
                 let delimiter = if format == Format::Csv { b',' } else { b'\t' };
-                let mut writer = csv::WriterBuilder::new().with_delimiter(delimiter).with_header(true).build(out);
-                // The header, also of an empty result.
-                writer.write(&RecordBatch::new_empty(schema))?;
-                Self::Csv(writer)
+                Self::Csv(
+                    csv::WriterBuilder::new().with_delimiter(delimiter).with_header(true).build(out),
+                    Some(schema),
+                )
             }
             Format::Json => Self::Json(explicit.build(out)),
             Format::Ndjson => Self::Ndjson(explicit.build(out)),
@@ -73,7 +74,10 @@ impl<W: Write> ResultWriter<W> {
                 }
                 *rows += batch.num_rows();
             }
-            Self::Csv(writer) => writer.write(batch)?,
+            Self::Csv(writer, header) => {
+                *header = None;
+                writer.write(batch)?;
+            }
             Self::Json(writer) => writer.write(batch)?,
             Self::Ndjson(writer) => writer.write(batch)?,
             Self::Nothing => {}
@@ -93,7 +97,12 @@ impl<W: Write> ResultWriter<W> {
                 }
                 out.flush().map_err(failed)
             }
-            Self::Csv(writer) => writer.into_inner().flush().map_err(failed),
+            Self::Csv(mut writer, header) => {
+                if let Some(schema) = header {
+                    writer.write(&RecordBatch::new_empty(schema))?;
+                }
+                writer.into_inner().flush().map_err(failed)
+            }
             Self::Json(mut writer) => {
                 writer.finish()?;
                 let mut out = writer.into_inner();

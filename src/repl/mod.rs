@@ -62,17 +62,20 @@ fn start(args: &Args, tasks: Vec<Task>) -> Result<ExitCode> {
     if let Some(bytes) = args.memory_limit {
         session = session.with_memory_limit(bytes);
     }
+    let session = session.build()?;
     for (name, value) in &args.set {
-        session = session.with_setting(name, value);
+        // As a statement, since SET knows more options (datafusion.runtime.*) than a configuration holds.
+        runtime.block_on(session.sql(&format!("SET {name} = '{}'", value.replace('\'', "''"))))?;
     }
     let settings =
         Settings { format: args.format, max_rows: args.maxrows, quiet: args.quiet, timing: true, echo: args.echo };
-    let mut runner = Runner::new(session.build()?, settings);
+    let mut runner = Runner::new(session, settings);
     let code = if tasks.is_empty() && std::io::stdin().is_terminal() {
         interactive::run(&runtime, &mut runner, colours(args.color))?
     } else {
         batch(&runtime, &mut runner, tasks)
     };
+    runtime.block_on(runner.settled(GRACE));
     runtime.shutdown_timeout(GRACE);
     Ok(code)
 }

@@ -79,7 +79,10 @@ impl SynthSessionBuilder {
             }
             (Some(runtime), None) => runtime,
             (None, limit) => {
-                let mut runtime = RuntimeEnvBuilder::new().with_object_store_registry(Arc::new(UrlStores::default()));
+                let mut runtime = RuntimeEnvBuilder::new()
+                    .with_object_store_registry(Arc::new(UrlStores::default()))
+                    // A folder is listed anew by each query: files that others add are seen.
+                    .with_object_list_cache_limit(0);
                 if let Some(bytes) = limit {
                     let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), NAMED_CONSUMERS);
                     runtime = runtime.with_memory_pool(Arc::new(pool));
