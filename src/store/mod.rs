@@ -38,6 +38,9 @@ use location::Location;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use std::{fmt, sync::Arc};
 
+/// Bytes of the file that [`ModelStore::check_writable`] writes.
+const PROBE: usize = 1 << 20;
+
 /// Finds a kind of model by name.
 type KindLookup = fn(&str) -> Result<&'static dyn ModelKind>;
 
@@ -78,15 +81,15 @@ impl ModelStore {
         &self.location.shown
     }
 
-    /// Writes, and removes again, a small file: for finding out that a store cannot be written before hours of training
-    /// rather than after.
+    /// Writes, and removes again, a file about as large as a small model: for finding out that a store cannot be written,
+    /// or is full, before hours of training rather than after.
     ///
     /// # Errors
     /// The store cannot be written.
     pub async fn check_writable(&self) -> Result<()> {
         let probe = self.location.path(&[&format!(".probe-{}", uuid::Uuid::new_v4())])?;
         let objects = &self.location.objects;
-        objects.put(&probe, vec![0_u8; 4096].into()).await.map_err(|error| self.location.error(error))?;
+        objects.put(&probe, vec![0_u8; PROBE].into()).await.map_err(|error| self.location.error(error))?;
         objects.delete(&probe).await.map_err(|error| self.location.error(error))
     }
 }
