@@ -342,7 +342,8 @@ mod tests {
     #[test]
     fn positional_and_named_arguments_bind_alike() {
         let positional = SIGNATURE.bind(&[lit("m"), lit(1e6), lit(true)]).unwrap();
-        let by_name = SIGNATURE.bind(&[ident("m"), named("ROW_ID", true.into()), named("rows", 1_000_000.into())]).unwrap();
+        let by_name =
+            SIGNATURE.bind(&[ident("m"), named("ROW_ID", true.into()), named("rows", 1_000_000.into())]).unwrap();
         for bound in [positional, by_name] {
             assert_eq!(bound.text("model").unwrap().unwrap(), "m");
             assert_eq!(bound.whole("rows").unwrap(), Some(1_000_000));

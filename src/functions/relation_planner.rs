@@ -9,11 +9,11 @@ use datafusion::{
     common::{DFSchema, TableReference, plan_err},
     config::ConfigOptions,
     error::Result,
+    logical_expr::simplify::SimplifyContext,
     logical_expr::{
         Expr, LogicalPlanBuilder,
         planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning},
     },
-    logical_expr::simplify::SimplifyContext,
     optimizer::simplify_expressions::ExprSimplifier,
     prelude::lit,
     sql::sqlparser::ast::{Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, TableAlias, TableFactor},

@@ -9,6 +9,7 @@ use crate::{
     encode::EncodedRows,
     noise::{BLOCK_ROWS, Noise},
     store::{ModelStore, StoredModel},
+    torch::resolve,
 };
 use arrow::{
     array::{ArrayRef, Int64Array},
@@ -27,11 +28,15 @@ use datafusion::{
     },
 };
 use futures::TryStreamExt;
+use parking_lot::Mutex;
 use std::{ops::Range, sync::Arc};
 use tokio::sync::mpsc::Sender;
 
 /// Batches that may wait for the consumer, per partition.
 const QUEUE: usize = 2;
+
+/// A GPU is one queue: partitions take turns with it, block by block.
+static GPU: Mutex<()> = Mutex::new(());
 
 /// What one partition does.
 #[derive(Debug, Clone)]
@@ -138,6 +143,7 @@ impl Job {
         self.reserve(fixed)?;
         let noise = Noise::new(self.worker.spec.seed, self.worker.spec.content_hash.as_bytes());
         let mut sampler = stored.model.sampler(self.worker.spec.device, self.worker.threads)?;
+        let gpu = resolve(self.worker.spec.device)?.is_cuda();
         let mut largest = 0;
         for (block, part) in range::blocks(self.worker.rows.clone()) {
             if self.out.is_closed() {
@@ -145,7 +151,9 @@ impl Job {
             }
             let compute = self.metrics.baseline.elapsed_compute().timer();
             let timer = self.metrics.model.timer();
+            let turn = gpu.then(|| GPU.lock());
             sampler.sample(block, &noise, &mut encoded)?;
+            drop(turn);
             timer.done();
             self.metrics.blocks.add(1);
             let timer = self.metrics.decode.timer();

@@ -2,13 +2,14 @@
 
 use super::{TrainSpec, job::Job, rows, scan::Scan};
 use datafusion::{
-    common::{assert_or_internal_err, internal_err, tree_node::TreeNodeRecursion},
+    common::{Statistics, assert_or_internal_err, internal_err, stats::Precision, tree_node::TreeNodeRecursion},
     error::{DataFusionError, Result},
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr},
     physical_plan::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
         execution_plan::{Boundedness, EmissionType, SchedulingType},
+        statistics::StatisticsArgs,
         stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
     },
 };
@@ -24,7 +25,7 @@ pub(super) struct Target {
 }
 
 /// Trains its children, one after the other, and streams a row per epoch. Its side effects happen in
-/// `execute` only. Row counts are unknown on purpose: a `count(*)` trains, too. Dropping the stream (Ctrl-C, or
+/// `execute` only; its row count is never exact, so that a `count(*)` trains, too. Dropping the stream (Ctrl-C, or
 /// a satisfied LIMIT) cancels the training and leaves a checkpoint.
 #[derive(Debug, Clone)]
 pub struct TrainExec {
@@ -112,6 +113,13 @@ impl ExecutionPlan for TrainExec {
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    /// An estimate, never exact: a `count(*)` must train. It keeps the optimizer from dealing a handful of rows out to
+    /// parallel partitions, which would lose their order.
+    fn statistics_from_inputs(&self, _inputs: &[Arc<Statistics>], _args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let rows = self.targets.len();
+        Ok(Arc::new(Statistics { num_rows: Precision::Inexact(rows), ..Statistics::new_unknown(&self.schema()) }))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

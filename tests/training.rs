@@ -1,0 +1,109 @@
+//! Trainings that are interrupted, and what is left of them.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use arrow::{array::AsArray, datatypes::Int32Type};
+use datafusion::{error::Result, prelude::SessionConfig};
+use futures::StreamExt;
+use std::time::Duration;
+use support::{fault, run, session, trained, whole};
+use synthohive::store::ModelStore;
+
+const FOREVER: &str =
+    "SELECT * FROM synth_train('people', epochs => 1000000, batch_size => 200, threads => 1, seed => 4)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_that_is_dropped_can_be_resumed() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let store = ModelStore::open(folder.path().to_str().unwrap())?;
+    let context = session(folder.path(), SessionConfig::new().with_target_partitions(1)).await?;
+    let message = fault(&context, "SELECT * FROM synth_train('people', resume => true)").await;
+    assert!(message.contains("there is no checkpoint of `people`"), "{message}");
+
+    let mut progress = context.sql(FOREVER).await?.execute_stream().await?;
+    progress.next().await.unwrap()?;
+    drop(progress);
+
+    // These wait for the cancelled training's last checkpoint.
+    for (sql, part) in [
+        ("seed => 5", "synth_train: argument `seed`: got 5, expected 4, as in the checkpoint"),
+        ("batch_size => 50", "argument `batch_size`: got 50, expected 200"),
+    ] {
+        let message = fault(&context, &format!("SELECT * FROM synth_train('people', resume => true, {sql})")).await;
+        assert!(message.contains(part), "{message}");
+    }
+    let (_, checkpoint) = store.load_checkpoint("people").await?.unwrap();
+    assert!(store.manifest("people", None).await.is_err(), "nothing was stored");
+
+    let epochs = checkpoint.epoch + 2;
+    let sql = format!("SELECT epoch, version FROM synth_train('people', resume => true, epochs => {epochs})");
+    let rows = whole(&run(&context, &sql).await?);
+    let epochs_run: Vec<i32> = rows.column(0).as_primitive::<Int32Type>().values()[..2].to_vec();
+    assert_eq!(epochs_run, [checkpoint.epoch + 1, checkpoint.epoch + 2].map(u32::cast_signed));
+    assert_eq!(rows.column(1).as_primitive::<Int32Type>().value(2), 1);
+    assert!(store.load_checkpoint("people").await?.is_none(), "a finished training leaves no checkpoint");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_of_another_table_is_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let context = session(folder.path(), SessionConfig::new().with_target_partitions(1)).await?;
+    let mut progress = context.sql(FOREVER).await?.execute_stream().await?;
+    progress.next().await.unwrap()?;
+    drop(progress);
+    run(&context, "CREATE OR REPLACE TABLE people AS SELECT age, region FROM people").await?;
+    let message = fault(&context, "SELECT * FROM synth_train('people', resume => true)").await;
+    assert!(
+        message.contains("table `people`") && message.contains("is not what the checkpoint was learning"),
+        "{message}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_rows_and_options_give_the_same_model() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let store = ModelStore::open(folder.path().to_str().unwrap())?;
+    let context = session(folder.path(), SessionConfig::new().with_target_partitions(3)).await?;
+    for (name, seed) in [("first", 1), ("second", 1), ("third", 2)] {
+        let options = format!("epochs => 1, batch_size => 200, threads => 1, seed => {seed}");
+        run(&context, &format!("SELECT * FROM synth_train('people', name => '{name}', {options})")).await?;
+    }
+    let hash =
+        async |name: &str| Ok::<_, synthohive::SynthError>(store.manifest(name, None).await?.content_hash.clone());
+    assert_eq!(hash("first").await?, hash("second").await?);
+    assert_ne!(hash("first").await?, hash("third").await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_that_is_dropped_stops() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let context = trained(folder.path()).await?;
+    let pool = context.runtime_env().memory_pool.clone();
+    let mut sample = context.sql("SELECT * FROM synth_sample('people', 1e12)").await?.execute_stream().await?;
+    sample.next().await.unwrap()?;
+    assert!(pool.reserved() > 0);
+    drop(sample);
+    for _ in 0..200 {
+        if pool.reserved() == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the partitions still hold {} bytes", pool.reserved());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_was_replaced_is_not_sampled() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let context = trained(folder.path()).await?;
+    let planned = context.sql("SELECT * FROM synth_sample('people', 10)").await?;
+    std::fs::remove_dir_all(folder.path().join("people"))?;
+    run(&context, "SELECT * FROM synth_train('people', epochs => 1, seed => 9, batch_size => 200)").await?;
+    let message = planned.collect().await.unwrap_err().strip_backtrace();
+    assert!(message.contains("version 1 of `people` was replaced"), "{message}");
+    Ok(())
+}
