@@ -25,8 +25,6 @@ impl ParameterKind {
     pub fn describe(self) -> String {
         match self {
             Self::Text => "string".to_owned(),
-            Self::Whole(0, u64::MAX) => "whole number, 0 or more".to_owned(),
-            Self::Whole(min, max) if max >= i64::MAX as u64 => format!("whole number, {min} or more"),
             Self::Whole(min, max) => format!("whole number from {min} to {max}"),
             Self::Boolean => "true or false".to_owned(),
         }
@@ -82,7 +80,7 @@ impl Signature {
                     None => bound.others.insert(name.clone(), value).is_some(),
                 };
                 if twice {
-                    return Err(self.fault(&name, "it twice", "it once"));
+                    return Err(self.fault(&name, "two values", "one"));
                 }
                 named_before = Some(name);
                 continue;
@@ -364,12 +362,15 @@ mod tests {
     fn row_counts_that_are_none(#[case] rows: Expr) {
         let message = message(&[lit("m"), rows]);
         assert!(message.starts_with("f: argument `rows`: got "), "{message}");
-        assert!(message.ends_with("expected whole number, 1 or more"), "{message}");
+        assert!(message.ends_with("expected whole number from 1 to 9223372036854775807"), "{message}");
     }
 
     #[test]
     fn errors_name_function_argument_given_and_accepted() {
-        assert_eq!(message(&[lit("m")]), "f: argument `rows`: got nothing, expected whole number, 1 or more");
+        assert_eq!(
+            message(&[lit("m")]),
+            "f: argument `rows`: got nothing, expected whole number from 1 to 9223372036854775807"
+        );
         assert_eq!(
             message(&[lit("m"), lit(1), named("rowz", 1.into())]),
             "f: argument `rowz`: got an unknown argument, expected one of: model, rows, row_id"
@@ -378,7 +379,7 @@ mod tests {
         assert_eq!(message(&[lit("m"), lit(1), lit("yes")]), "f: argument `row_id`: got 'yes', expected true or false");
         assert_eq!(
             message(&[lit("m"), lit(1), named("rows", 2.into())]),
-            "f: argument `rows`: got it twice, expected it once"
+            "f: argument `rows`: got two values, expected one"
         );
         assert!(message(&[lit("m"), lit(1), lit(true), lit(4)]).contains("got 4 arguments, expected at most 3"));
         assert!(message(&[named("rows", 1.into()), lit("m")]).contains("positional arguments before named ones"));

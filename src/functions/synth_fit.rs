@@ -4,7 +4,12 @@ use super::documentation::{ArgumentDoc, FunctionDoc};
 use crate::{SynthError, exec::fit_group::GroupFit, session::SynthOptions};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::{
-    common::{config::ConfigOptions, plan_err},
+    common::{
+        Column,
+        config::ConfigOptions,
+        plan_err,
+        tree_node::{Transformed, TransformedResult, TreeNode},
+    },
     error::Result,
     logical_expr::{
         Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, Expr, Signature, Volatility,
@@ -50,9 +55,8 @@ fn column_names(args: &[Expr]) -> Result<Vec<String>> {
     let mut names = Vec::with_capacity(args.len());
     for arg in args {
         let name = match arg {
-            Expr::Column(column) => column.name.clone(),
             Expr::Alias(alias) => alias.name.clone(),
-            other => other.schema_name().to_string(),
+            other => without_tables(other)?.schema_name().to_string(),
         };
         if names.contains(&name) {
             return plan_err!("{NAME}: column `{name}` is given twice");
@@ -60,6 +64,15 @@ fn column_names(args: &[Expr]) -> Result<Vec<String>> {
         names.push(name);
     }
     Ok(names)
+}
+
+/// `orders.amount` as `amount`, wherever it stands.
+fn without_tables(expr: &Expr) -> Result<Expr> {
+    let bare = |expr| match expr {
+        Expr::Column(column) => Ok(Transformed::yes(Expr::Column(Column::new_unqualified(column.name)))),
+        other => Ok(Transformed::no(other)),
+    };
+    expr.clone().transform(bare).data()
 }
 
 fn freeze(mut function: AggregateFunction, config: &ConfigOptions) -> Result<Expr> {
@@ -170,7 +183,7 @@ pub(super) fn documentation() -> FunctionDoc {
             argument("column", "any column or expression", "What to learn; named as the expression is."),
         ],
         examples: &[
-            "SELECT category, synth_fit('products_' || category, price, weight_kg) AS fit FROM products GROUP BY category",
+            "SELECT category, synth_fit('products_' || category, price, weight_g) AS fit FROM products GROUP BY category",
         ],
     }
 }
