@@ -8,9 +8,9 @@ const COMPONENTS: usize = 10;
 const MIN_WEIGHT: f64 = 0.005;
 /// Concentration of the Dirichlet process: small, so that data that needs few components gets few.
 const CONCENTRATION: f64 = 1e-3;
-const MAX_ITERATIONS: usize = 200;
+const MAX_ITERATIONS: usize = 100;
 /// Iteration ends when no component's weight or mean moves more than this (in standard deviations).
-const TOLERANCE: f64 = 1e-4;
+const TOLERANCE: f64 = 5e-4;
 
 /// One Gaussian of a mixture.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -140,10 +140,9 @@ impl Posterior {
     fn responsibilities(&self, data: &[(f64, f64)]) -> [Statistics; COMPONENTS] {
         let mut log_weight = [0.0; COMPONENTS];
         let mut remaining = 0.0;
-        for k in 0..COMPONENTS {
-            let (a, b) = self.stick[k];
+        for (log_weight, (a, b)) in log_weight.iter_mut().zip(self.stick) {
             let both = digamma(a + b);
-            log_weight[k] = digamma(a) - both + remaining;
+            *log_weight = digamma(a) - both + remaining;
             remaining += digamma(b) - both;
         }
         // E[log density] = constant - precision / 2 * distance².

@@ -41,6 +41,8 @@ struct ColumnProfile {
     sketch: Sketch,
 }
 
+type Fitted = Result<(ColumnRole, ColumnEncoder)>;
+
 #[derive(Debug, Clone)]
 enum Sketch {
     /// Not looked at: excluded, or of the null type.
@@ -123,8 +125,7 @@ impl TableProfile {
         }
         let Self { schema, columns, .. } = self;
         let jobs: Vec<Mutex<Option<ColumnProfile>>> = columns.into_iter().map(|c| Mutex::new(Some(c))).collect();
-        let results: Vec<Mutex<Option<Result<(ColumnRole, ColumnEncoder)>>>> =
-            jobs.iter().map(|_| Mutex::new(None)).collect();
+        let results: Vec<Mutex<Option<Fitted>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
         let next = AtomicUsize::new(0);
         let work = || {
             loop {
@@ -156,13 +157,12 @@ impl ColumnProfile {
     fn new(field: &Field, declared: Option<ColumnRole>) -> Result<Self> {
         let physical = Physical::of(field.data_type());
         let limits = if declared == Some(ColumnRole::Categorical) { Limits::CATEGORICAL } else { Limits::INFERRED };
-        let single = matches!(value_type(field.data_type()), DataType::Float16 | DataType::Float32);
         let sketch = match physical {
             _ if declared == Some(ColumnRole::Exclude) => Sketch::None,
-            Some(Physical::Int) => Sketch::Int(NumberSketch::new(limits, single)),
-            Some(Physical::Wide) => Sketch::Wide(NumberSketch::new(limits, single)),
-            Some(Physical::Huge) => Sketch::Huge(NumberSketch::new(limits, single)),
-            Some(Physical::Float) => Sketch::Float(NumberSketch::new(limits, single)),
+            Some(Physical::Int) => Sketch::Int(NumberSketch::new(limits)),
+            Some(Physical::Wide) => Sketch::Wide(NumberSketch::new(limits)),
+            Some(Physical::Huge) => Sketch::Huge(NumberSketch::new(limits)),
+            Some(Physical::Float) => Sketch::Float(NumberSketch::new(limits)),
             Some(Physical::Bytes) => Sketch::Bytes(BytesSketch::new(limits)),
             Some(Physical::Null) => Sketch::None,
             None => {

@@ -163,7 +163,7 @@ impl TableEncoder {
         projection: &[usize],
         noise: &Noise,
     ) -> Result<RecordBatch> {
-        if range.start > range.end || range.end > encoded.rows || range.end > crate::noise::BLOCK_ROWS {
+        if range.start > range.end || range.end > encoded.rows {
             return Err(SynthError::Internal(format!("rows {range:?} of a block of {}", encoded.rows)));
         }
         let schema = Arc::new(self.schema.project(projection)?);

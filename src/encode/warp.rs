@@ -7,7 +7,12 @@ use super::{
 use serde::{Deserialize, Serialize};
 
 /// Points a mixture is fitted on at most.
-const MAX_POINTS: usize = 10_000;
+const MAX_POINTS: usize = 5_000;
+/// Points on which scales are compared.
+const TRIAL_POINTS: usize = 1_000;
+/// Scales are compared where the range is this many times that of the middle 90 %: a normal
+/// distribution's is 3 or less, an exponential's 5, in a few thousand values.
+const LONG_TAILED: f64 = 4.0;
 /// Nats per value that the logarithmic scale must gain to be used.
 const WORTH: f64 = 0.05;
 
@@ -24,38 +29,52 @@ impl Warp {
     /// Chooses the scale under which a Gaussian mixture gives the (weighted) values the higher likelihood,
     /// and returns that mixture in warped units.
     pub(crate) fn fit(values: &[(f64, f64)]) -> (Self, Vec<Gaussian>) {
-        let points = thin(values);
+        let points = thin(values, MAX_POINTS);
         let quantile = |q: f64| quantile(&points, q);
         let (q05, q25, median, q75, q95) =
             (quantile(0.05), quantile(0.25), quantile(0.5), quantile(0.75), quantile(0.95));
         // Halves first: the difference of two huge values overflows.
         let extent = points.iter().fold(0.0_f64, |most, p| most.max((p.0 / 2.0 - median / 2.0).abs() * 2.0));
         let linear = Self { center: Float(median), scale: Float(usable(extent, median)), log: false };
-        let (linear_fit, linear_score) = linear.score(&points);
+        if extent < LONG_TAILED * (q95 / 2.0 - q05 / 2.0) {
+            return (linear, linear.mixture(&points));
+        }
+        let trial = thin(&points, TRIAL_POINTS);
+        let linear_score = linear.score(&trial);
         let body = [q75 / 2.0 - q25 / 2.0, q95 / 2.0 - q05 / 2.0].into_iter().find(|d| *d > 0.0).unwrap_or(extent);
         let center = if q25 - quantile(0.0) < 0.1 * (quantile(1.0) - q75) { quantile(0.0) } else { median };
-        let candidates = [(center, body), (center, body / 10.0)];
+        // From half of the values in the logarithmic part to nearly all.
+        let mut distances: Vec<(f64, f64)> = trial.iter().map(|(x, w)| ((x - center).abs(), *w)).collect();
+        distances.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let near = [0.5, 0.25, 0.05, 0.01].map(|q| self::quantile(&distances, q));
+        let candidates = near.into_iter().chain([body, body / 10.0]);
         let best = candidates
             .into_iter()
-            .map(|(center, scale)| {
+            .filter(|scale| *scale > 0.0)
+            .map(|scale| {
                 let warp = Self { center: Float(center), scale: Float(usable(scale, center)), log: true };
-                let (fit, score) = warp.score(&points);
-                (warp, fit, score)
+                (warp, warp.score(&trial))
             })
-            .max_by(|a, b| a.2.total_cmp(&b.2));
-        match best {
-            Some((warp, fit, score)) if score > linear_score + WORTH => (warp, fit),
-            _ => (linear, linear_fit),
-        }
+            .max_by(|a, b| a.1.total_cmp(&b.1));
+        let warp = match best {
+            Some((warp, score)) if score > linear_score + WORTH => warp,
+            _ => linear,
+        };
+        (warp, warp.mixture(&points))
     }
 
-    /// The mixture on this scale, and the mean log density of the points on the original one.
-    fn score(&self, points: &[(f64, f64)]) -> (Vec<Gaussian>, f64) {
-        let warped: Vec<(f64, f64)> = points.iter().map(|&(x, w)| (self.forward(x), w)).collect();
-        let modes = gmm::fit(&warped);
+    /// The mixture on this scale.
+    fn mixture(&self, points: &[(f64, f64)]) -> Vec<Gaussian> {
+        gmm::fit(&points.iter().map(|&(x, w)| (self.forward(x), w)).collect::<Vec<_>>())
+    }
+
+    /// The mean log density of the points, on the original scale, under the mixture on this one.
+    fn score(&self, points: &[(f64, f64)]) -> f64 {
+        let modes = self.mixture(points);
         let constants: Vec<f64> = modes.iter().map(|g| (g.weight / g.std).ln()).collect();
         let (mut sum, mut total) = (0.0, 0.0);
-        for (&(x, w), &(z, _)) in points.iter().zip(&warped) {
+        for &(x, w) in points {
+            let z = self.forward(x);
             let mut top = f64::NEG_INFINITY;
             let mut logs = [f64::NEG_INFINITY; 16];
             for ((log, g), constant) in logs.iter_mut().zip(&modes).zip(&constants) {
@@ -70,7 +89,7 @@ impl Warp {
             total += w;
         }
         let score = sum / total;
-        (modes, if score.is_nan() { f64::NEG_INFINITY } else { score })
+        if score.is_nan() { f64::NEG_INFINITY } else { score }
     }
 
     /// To warped units.
@@ -99,20 +118,20 @@ fn usable(scale: f64, center: f64) -> f64 {
     if scale.is_finite() { scale.max(center.abs() * 1e-15).max(1e-290) } else { f64::MAX / 4.0 }
 }
 
-/// At most [`MAX_POINTS`] points with the same distribution, sorted: the values at evenly spaced ranks
-/// where there are more.
-fn thin(values: &[(f64, f64)]) -> Vec<(f64, f64)> {
+/// At most `most` points with the same distribution, sorted: the values at evenly spaced ranks where
+/// there are more.
+fn thin(values: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let mut sorted = values.to_vec();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-    if sorted.len() <= MAX_POINTS {
+    if sorted.len() <= most {
         return sorted;
     }
     let total: f64 = sorted.iter().map(|p| p.1).sum();
-    let weight = total / MAX_POINTS as f64;
-    let (mut thinned, mut seen) = (Vec::with_capacity(MAX_POINTS), 0.0);
+    let weight = total / most as f64;
+    let (mut thinned, mut seen) = (Vec::with_capacity(most), 0.0);
     for (x, w) in sorted {
         seen += w;
-        while thinned.len() < MAX_POINTS && seen >= (thinned.len() as f64 + 0.5) * weight {
+        while thinned.len() < most && seen >= (thinned.len() as f64 + 0.5) * weight {
             thinned.push((x, weight));
         }
     }

@@ -105,6 +105,8 @@ pub(crate) struct Grid<W> {
     pub max: W,
     pub step: u64,
     pub decimals: Option<u8>,
+    /// Floats are rounded to single precision.
+    pub single: bool,
 }
 
 fn gcd(mut a: u64, mut b: u64) -> u64 {
@@ -213,7 +215,9 @@ impl Wide for Float {
     }
 
     fn at(offset: f64, grid: &Grid<Self>) -> Self {
-        Self(round_to(offset, grid.decimals).clamp(grid.min.0, grid.max.0))
+        let x = round_to(offset, grid.decimals).clamp(grid.min.0, grid.max.0);
+        #[allow(clippy::cast_possible_truncation)]
+        Self(if grid.single { f64::from(x as f32) } else { x })
     }
 
     fn to_f64(self) -> f64 {

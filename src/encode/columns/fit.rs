@@ -95,9 +95,14 @@ fn numbers<W: Lane>(
         regular: false,
         complete: values.is_exact(),
     };
-    let role = declared.unwrap_or_else(|| infer_role(&facts));
+    let mut role = declared.unwrap_or_else(|| infer_role(&facts));
     if values.rows() == 0 {
         return Ok((role, ColumnEncoder::Null));
+    }
+    // Counting on is done in 128 bits.
+    let countable = grid.and_then(|g| g.max.to_string().parse::<i128>().ok()).is_some();
+    if role == ColumnRole::Identifier && declared.is_none() && !countable {
+        role = ColumnRole::Numeric;
     }
     let nullable = nulls > 0;
     let all = || {
@@ -105,17 +110,17 @@ fn numbers<W: Lane>(
         ColumnEncoder::Values(by_value(NumberValues::new(values, nullable)))
     };
     let opaque = matches!(data_type, DataType::Interval(_));
-    if role == ColumnRole::Identifier {
-        if let Some(grid) = grid.filter(|_| !W::REAL) {
-            let start = grid.min.to_string().parse().map_err(|_| SynthError::Column {
-                column: field.name().clone(),
-                reason: format!("identifiers beyond 128 bits ({} …) cannot be counted on", grid.min),
-                way_out: "set its role to `numeric` in synth.columns".into(),
-            })?;
-            let maker = Maker::Sequence { start, step: grid.step };
-            let identities = (!facts.is_unique()).then_some(facts.distinct);
-            return Ok((role, ColumnEncoder::Generated(Generated::new(maker, nullable, identities))));
-        }
+    if role == ColumnRole::Identifier
+        && let Some(grid) = grid.filter(|_| !W::REAL)
+    {
+        let start = grid.min.to_string().parse().map_err(|_| SynthError::Column {
+            column: field.name().clone(),
+            reason: format!("identifiers beyond 128 bits ({} …) cannot be counted on", grid.min),
+            way_out: "set its role to `numeric` in synth.columns".into(),
+        })?;
+        let maker = Maker::Sequence { start, step: grid.step };
+        let identities = (!facts.is_unique()).then_some(facts.distinct);
+        return Ok((role, ColumnEncoder::Generated(Generated::new(maker, nullable, identities))));
     }
     let distinct = values.distinct();
     let few = values.is_exact() && distinct <= FEW as u64 && (distinct <= 2 || values.rows() >= OFTEN * distinct);
@@ -194,7 +199,7 @@ fn bytes(
             return Ok((role, ColumnEncoder::Values(ValueEncoder::Bytes(ByteValues::new(values, nullable)))));
         }
         ColumnRole::FreeText => {
-            let encoder = Generated::new(Maker::Prose(Prose::fit(&texts)), nullable, None);
+            let encoder = Generated::new(Maker::Prose(Box::new(Prose::fit(&texts))), nullable, None);
             return Ok((role, ColumnEncoder::Generated(encoder)));
         }
         _ if string => Maker::Templates(Templates::fit(&texts)),

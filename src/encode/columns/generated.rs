@@ -44,7 +44,7 @@ pub(crate) enum Maker {
     /// Strings of observed templates.
     Templates(Templates),
     /// Strings of shared words.
-    Prose(Prose),
+    Prose(Box<Prose>),
     /// Random bytes of observed lengths.
     Random {
         /// Lengths with frequencies.

@@ -35,6 +35,7 @@ pub(crate) struct Modes<W: Lane> {
     max: W,
     step: u64,
     decimals: Option<u8>,
+    single: bool,
     warp: Warp,
     modes: Vec<Mode>,
     #[serde(skip)]
@@ -77,6 +78,7 @@ impl<W: Lane> Modes<W> {
             max: grid.max,
             step: grid.step,
             decimals: grid.decimals,
+            single: grid.single,
             warp,
             modes,
             tables: OnceLock::new(),
@@ -84,7 +86,7 @@ impl<W: Lane> Modes<W> {
     }
 
     fn grid(&self) -> Grid<W> {
-        Grid { min: self.min, max: self.max, step: self.step, decimals: self.decimals }
+        Grid { min: self.min, max: self.max, step: self.step, decimals: self.decimals, single: self.single }
     }
 
     fn first_mode(&self) -> usize {

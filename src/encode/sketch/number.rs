@@ -13,29 +13,50 @@ pub(crate) struct NumberSketch<W: Wide> {
     /// (0: no other value yet).
     base: Option<W>,
     step: u64,
-    decimals: Decimals,
+    precision: Precision,
 }
 
-/// The smallest number of decimals that represents every float seen.
+/// The precision of floats: the smallest number of decimals that represents every one seen, in
+/// their own precision (doubles are often widened singles).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Decimals {
-    /// Above 15: not decimal at all.
-    needed: u8,
-    /// f32 and f16 are decimal where their own precision says so.
-    single: bool,
+struct Precision {
+    /// Decimals of the values as doubles; above 15: not decimal at all.
+    double: u8,
+    /// Decimals of the values as singles.
+    single: u8,
+    /// Whether every value is a single.
+    all_single: bool,
 }
 
-impl Decimals {
+#[allow(clippy::cast_possible_truncation)]
+impl Precision {
     fn take_in(&mut self, x: f64) {
-        while let Some(power) = POWERS_OF_TEN.get(usize::from(self.needed)) {
-            let rounded = (x * power).round() / power;
-            #[allow(clippy::cast_possible_truncation)]
-            let same = if self.single { (rounded as f32).to_bits() == (x as f32).to_bits() } else { rounded == x };
-            if same || (x * power).abs() >= 4_503_599_627_370_496.0 {
-                return;
+        if self.all_single {
+            if f64::from(x as f32).to_bits() == x.to_bits() {
+                refine(&mut self.single, x, |rounded| rounded as f32 == x as f32);
+            } else {
+                self.all_single = false;
             }
-            self.needed += 1;
         }
+        refine(&mut self.double, x, |rounded| rounded == x);
+    }
+
+    /// Decimals (none: not decimal), and whether values are singles that are no shorter as doubles.
+    fn summary(self) -> (Option<u8>, bool) {
+        let decimals = |n: u8| Some(n).filter(|n| usize::from(*n) < POWERS_OF_TEN.len());
+        let single = self.all_single && (self.single < self.double || decimals(self.double).is_none());
+        if single { (decimals(self.single).filter(|n| *n < 8), true) } else { (decimals(self.double), false) }
+    }
+}
+
+/// Raises `needed` until rounding to as many decimals keeps `x`.
+fn refine(needed: &mut u8, x: f64, same: impl Fn(f64) -> bool) {
+    while let Some(power) = POWERS_OF_TEN.get(usize::from(*needed)) {
+        // Above 2^52 every f64 is whole.
+        if same((x * power).round() / power) || (x * power).abs() >= 4_503_599_627_370_496.0 {
+            return;
+        }
+        *needed += 1;
     }
 }
 
@@ -47,14 +68,13 @@ pub(crate) struct NumberSummary<W> {
 }
 
 impl<W: Wide> NumberSketch<W> {
-    /// `single`: the column is of f32 or f16.
-    pub(crate) fn new(limits: Limits, single: bool) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
             values: DistinctSketch::new(limits),
             range: None,
             base: None,
             step: 0,
-            decimals: Decimals { needed: 0, single },
+            precision: Precision { double: 0, single: 0, all_single: true },
         }
     }
 
@@ -65,7 +85,7 @@ impl<W: Wide> NumberSketch<W> {
             self.range = Some(self.range.map_or((value, value), |(min, max)| (min.min(value), max.max(value))));
             let base = *self.base.get_or_insert(value);
             if W::REAL {
-                self.decimals.take_in(value.to_f64());
+                self.precision.take_in(value.to_f64());
             } else if self.step != 1 {
                 self.step = value.refine_step(base, self.step);
             }
@@ -83,18 +103,17 @@ impl<W: Wide> NumberSketch<W> {
             let base = *self.base.get_or_insert(theirs);
             self.step = theirs.refine_step(base, gcd(self.step, other.step));
         }
-        self.decimals.needed = self.decimals.needed.max(other.decimals.needed);
+        self.precision = Precision {
+            double: self.precision.double.max(other.precision.double),
+            single: self.precision.single.max(other.precision.single),
+            all_single: self.precision.all_single && other.precision.all_single,
+        };
     }
 
     /// Range and precision.
     pub(crate) fn summary(&self) -> NumberSummary<W> {
-        let grid = self.range.map(|(min, max)| Grid {
-            min,
-            max,
-            step: self.step.max(1),
-            decimals: (W::REAL && usize::from(self.decimals.needed) < POWERS_OF_TEN.len())
-                .then_some(self.decimals.needed),
-        });
+        let (decimals, single) = if W::REAL { self.precision.summary() } else { (None, false) };
+        let grid = self.range.map(|(min, max)| Grid { min, max, step: self.step.max(1), decimals, single });
         NumberSummary { grid }
     }
 

@@ -225,7 +225,7 @@ fn shape_of(word: &str) -> String {
 fn invent(shape: &str, letters: &[char], noise: &mut RowNoise, out: &mut String) {
     let mut position = noise.below(2);
     for c in shape.chars() {
-        let source = if position % 2 == 0 { CONSONANTS } else { VOWELS };
+        let source = if position.is_multiple_of(2) { CONSONANTS } else { VOWELS };
         let letter = char::from(source.as_bytes()[noise.below(source.len() as u64) as usize]);
         position += 1;
         match c {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::encode::{hash::mix, permutation::Permutation};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 /// Rows are dealt to templates in rounds of this many, each template getting its share of every round.
 const ROUND: usize = 1024;
@@ -255,8 +255,21 @@ struct Prepared {
     share: u64,
     /// Positions from here on are numbered; those before are random.
     numbered: usize,
+    /// Combinations of the positions numbered.
     capacity: u64,
+    /// ... with any digit wherever there is one.
+    total: u64,
     permutation: Permutation,
+}
+
+/// The digits that are not among these characters.
+fn other_digits(place: &[char]) -> impl Iterator<Item = char> + '_ {
+    let digits = if is_digits(place) { '0'..='9' } else { '1'..='0' };
+    digits.filter(|digit| !place.contains(digit))
+}
+
+fn is_digits(place: &[char]) -> bool {
+    place.iter().all(char::is_ascii_digit)
 }
 
 impl Prepared {
@@ -270,8 +283,66 @@ impl Prepared {
             capacity = wider;
             numbered -= 1;
         }
+        let widened = places.iter().try_fold(1u64, |product, place| {
+            product.checked_mul(if is_digits(place) { 10 } else { place.len() as u64 }).filter(|p| *p <= NUMBERED)
+        });
+        let total = widened.filter(|_| numbered == 0).unwrap_or(capacity);
         let permutation = Permutation::new(capacity, key);
-        Self { places, share: u64::from(template.share), numbered, capacity, permutation }
+        Self { places, share: u64::from(template.share), numbered, capacity, total, permutation }
+    }
+
+    /// Appends combination `number` of the positions numbered, after random characters for the others.
+    #[allow(clippy::cast_possible_truncation)]
+    fn write(&self, mut number: u64, noise: &mut RowNoise, out: &mut String) {
+        let mut divisor = self.capacity;
+        for (position, place) in self.places.iter().enumerate() {
+            let n = place.len() as u64;
+            let digit = if position < self.numbered {
+                noise.below(n)
+            } else {
+                divisor /= n;
+                let digit = number / divisor;
+                number %= divisor;
+                digit
+            };
+            out.push(place[digit as usize]);
+        }
+    }
+
+    /// Appends the `rank`-th string with a digit where none such was observed. These strings fall into
+    /// classes by the leftmost such position; the rightmost come first, as numbers grow.
+    #[allow(clippy::cast_possible_truncation)]
+    fn write_beyond(&self, mut rank: u64, key: u64, out: &mut String) {
+        let any = |place: &[char]| if is_digits(place) { 10 } else { place.len() as u64 };
+        let mut after = 1;
+        let mut before = self.capacity;
+        for (at, place) in self.places.iter().enumerate().rev() {
+            before /= place.len() as u64;
+            let size = before * other_digits(place).count() as u64 * after;
+            if rank >= size {
+                rank -= size;
+                after *= any(place);
+                continue;
+            }
+            let mut number = Permutation::new(size, mix(key ^ at as u64)).apply(rank);
+            let mut divisor = size;
+            for (position, place) in self.places.iter().enumerate() {
+                let n = match position.cmp(&at) {
+                    Ordering::Less => place.len() as u64,
+                    Ordering::Equal => other_digits(place).count() as u64,
+                    Ordering::Greater => any(place),
+                };
+                divisor /= n;
+                let digit = (number / divisor) as usize;
+                number %= divisor;
+                out.push(match position.cmp(&at) {
+                    Ordering::Equal => other_digits(place).nth(digit).unwrap_or('0'),
+                    Ordering::Greater if is_digits(place) => char::from(b'0' + digit as u8),
+                    _ => place[digit],
+                });
+            }
+            return;
+        }
     }
 }
 
@@ -288,8 +359,8 @@ pub(crate) struct Generator<'a> {
 }
 
 impl Generator<'_> {
-    /// Appends the string of number `index`: different for every index. When a template's
-    /// combinations are used up, its strings get longer by digits.
+    /// Appends the string of number `index`: different for every index. When a template's combinations
+    /// are used up, its digits go beyond those observed; when these are, its strings get longer.
     #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn write(&self, index: u64, noise: &mut RowNoise, out: &mut String) {
         let round = index / ROUND as u64;
@@ -297,20 +368,11 @@ impl Generator<'_> {
         let (at, rank) = self.dealt[slot as usize];
         let template = &self.templates[usize::from(at)];
         let rank = round.wrapping_mul(template.share).wrapping_add(u64::from(rank));
-        let (extension, rank) = (rank / template.capacity, rank % template.capacity);
-        let mut number = template.permutation.apply(rank);
-        let mut divisor = template.capacity;
-        for (position, place) in template.places.iter().enumerate() {
-            let n = place.len() as u64;
-            let digit = if position < template.numbered {
-                noise.below(n)
-            } else {
-                divisor /= n;
-                let digit = number / divisor;
-                number %= divisor;
-                digit
-            };
-            out.push(place[digit as usize]);
+        let (extension, rank) = (rank / template.total, rank % template.total);
+        if rank < template.capacity {
+            template.write(template.permutation.apply(rank), noise, out);
+        } else {
+            template.write_beyond(rank - template.capacity, self.key, out);
         }
         if extension > 0 {
             out.extend(self.separator);
