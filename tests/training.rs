@@ -107,3 +107,19 @@ async fn a_model_that_was_replaced_is_not_sampled() -> Result<()> {
     assert!(message.contains("version 1 of `people` was replaced"), "{message}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_training_of_a_group_can_be_interrupted() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let context = session(folder.path(), SessionConfig::new()).await?;
+    run(&context, "SET synth.epochs = 1000000").await?;
+    let query = tokio::spawn(async move { fault(&context, "SELECT synth_fit('m', age, region) FROM people").await });
+    // As often as it takes for one to come after the training began.
+    while !query.is_finished() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        synthohive::exec::interrupt_group_fits();
+    }
+    let message = query.await.unwrap();
+    assert!(message.contains("synth_fit: model `m`") && message.contains("cancelled"), "{message}");
+    Ok(())
+}

@@ -20,12 +20,28 @@ use datafusion::{
     logical_expr::Accumulator,
 };
 use parking_lot::{Condvar, Mutex};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// Batches to gather before small ones are joined.
 const BATCHES: usize = 64;
 /// Rows from which a batch is no longer small.
 const SMALL: usize = 1024;
+
+/// Times that [`interrupt_group_fits`] was called.
+static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
+
+/// Cancels every `synth_fit` that is training in this process. An aggregate is not told that its query was dropped, so
+/// whoever drops one (Ctrl-C) calls this.
+pub fn interrupt_group_fits() {
+    INTERRUPTS.fetch_add(1, Ordering::Relaxed);
+}
+
+fn interrupted(since: u64) -> bool {
+    INTERRUPTS.load(Ordering::Relaxed) != since
+}
 
 /// What the groups of one query are trained with: frozen when the query is planned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -81,12 +97,16 @@ impl GroupFit {
 
     /// Trains and stores; on the calling thread, which may be any.
     fn train(&self, model: &str, rows: &RecordBatch) -> Result<ScalarValue> {
+        let since = INTERRUPTS.load(Ordering::Relaxed);
         let options: FitOptions =
             serde_json::from_str(&self.options).map_err(|error| SynthError::Internal(error.to_string()))?;
         let kind = kind(&self.kind)?;
         let store = ModelStore::open(&self.store)?;
         blocking(store.check_writable())?;
         let _cores = Cores::take(options.threads);
+        if interrupted(since) {
+            return Err(SynthError::Cancelled);
+        }
         let mut profile = TableProfile::new(rows.schema(), &blocking(store.roles_for(model))?)?;
         profile.update(rows)?;
         let encoder = Arc::new(profile.finish(kind.scheme(), options.threads)?);
@@ -100,7 +120,7 @@ impl GroupFit {
             resume: None,
             checkpoints: None,
         };
-        let fitted = Fitting::start(job, ())?.wait()?;
+        let fitted = Fitting::start(job, ())?.wait(|| interrupted(since))?;
         let manifest = blocking(store.save(NewModel {
             name: model,
             kind: kind.name(),

@@ -161,7 +161,10 @@ impl Runner {
     async fn interruptible(&mut self, parsed: Parsed) -> Result<(), Stop> {
         let result = tokio::select! {
             result = self.statement(parsed.statement) => result,
-            _ = tokio::signal::ctrl_c() => Err(SynthError::Cancelled),
+            _ = tokio::signal::ctrl_c() => {
+                crate::exec::interrupt_group_fits();
+                Err(SynthError::Cancelled)
+            }
         };
         self.unless_unread(result)
     }

@@ -23,7 +23,7 @@ use datafusion::{
         memory_pool::{MemoryConsumer, MemoryReservation},
     },
     physical_plan::{
-        metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, Time},
+        metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, RecordOutput, Time},
         stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
     },
 };
@@ -203,7 +203,7 @@ impl Job {
         let block = RecordBatch::try_new_with_options(Arc::clone(&self.worker.schema), columns, &options)?;
         for offset in (0..rows).step_by(self.batch_rows) {
             let batch = block.slice(offset, self.batch_rows.min(rows - offset));
-            self.metrics.baseline.record_output(batch.num_rows());
+            let batch = batch.record_output(&self.metrics.baseline);
             let timer = self.metrics.waiting.timer();
             let sent = self.out.blocking_send(Ok(batch));
             timer.done();

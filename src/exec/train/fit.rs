@@ -6,9 +6,12 @@ use crate::{
     models::{Checkpoint, EpochReport, FitObserver, FitOptions, Fitted, ModelKind, TrainingData},
     store::{ModelStore, blocking},
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -118,13 +121,23 @@ impl Fitting {
         (&mut self.outcome).await.unwrap_or_else(|_| Err(died()))
     }
 
-    /// Waits on the calling thread, which must not be an async one.
+    /// Waits on the calling thread; cancels the fit as soon as `interrupted`.
     ///
     /// # Errors
-    /// As [`Fitting::outcome`].
-    pub fn wait(self) -> Result<Fitted> {
-        let Self { outcome, _cancel, .. } = self;
-        outcome.blocking_recv().unwrap_or_else(|_| Err(died()))
+    /// As [`Fitting::outcome`]; [`SynthError::Cancelled`] when interrupted.
+    pub fn wait(mut self, interrupted: impl Fn() -> bool) -> Result<Fitted> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match self.outcome.try_recv() {
+                Ok(outcome) => return outcome,
+                Err(oneshot::error::TryRecvError::Closed) => return Err(died()),
+                Err(oneshot::error::TryRecvError::Empty) if interrupted() => return Err(SynthError::Cancelled),
+                Err(oneshot::error::TryRecvError::Empty) => {
+                    std::thread::sleep(pause);
+                    pause = (2 * pause).min(Duration::from_millis(50));
+                }
+            }
+        }
     }
 }
 
