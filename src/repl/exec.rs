@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     Result, SynthError,
+    exec::train::TrainExec,
     session::{Parsed, SynthSession, SynthStatement},
 };
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
@@ -26,7 +27,10 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
+
+/// How long the last checkpoint of a training may take.
+const GRACE: Duration = Duration::from_secs(20);
 
 /// Files that may include each other (`\i`), at most.
 const DEPTH: usize = 16;
@@ -68,24 +72,43 @@ pub(super) struct Runner {
     pub(super) session: SynthSession,
     pub(super) settings: Settings,
     pub(super) output: Output,
+    /// Where queries run. Not where signals and clocks are watched: a query may keep every worker busy.
+    compute: Handle,
     depth: usize,
+    /// Whether the last statement was a training that did not end.
+    leaves_checkpoint: bool,
 }
 
 impl Runner {
-    pub(super) fn new(session: SynthSession, settings: Settings) -> Self {
-        Self { session, settings, output: Output::stdout(), depth: 0 }
+    /// Runs statements on `compute`. The methods are to be awaited on another runtime.
+    pub(super) fn new(session: SynthSession, settings: Settings, compute: Handle) -> Self {
+        Self { session, settings, output: Output::stdout(), compute, depth: 0, leaves_checkpoint: false }
     }
 
-    /// Waits for cancelled work to end: a training writes its last checkpoint before it gives its memory back.
-    pub(super) async fn settled(&self, patience: Duration) {
+    /// A task on the runtime of queries, aborted when dropped.
+    fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> SpawnedTask<T> {
+        let _entered = self.compute.enter();
+        SpawnedTask::spawn(work)
+    }
+
+    /// After Ctrl-C: lets a training write its last checkpoint, which it does before it gives its memory back. Another
+    /// Ctrl-C does not wait.
+    pub(super) async fn settled(&self) {
+        if !self.leaves_checkpoint {
+            return;
+        }
         let runtime = self.session.context().runtime_env();
         let idle = async {
             while runtime.memory_pool.reserved() > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        // What takes longer is given up, as by a kill: stored versions and earlier checkpoints stay.
-        let _ = tokio::time::timeout(patience, idle).await;
+        // What is not waited for is given up, as by a kill: stored versions and earlier checkpoints stay.
+        tokio::select! {
+            () = idle => {}
+            () = tokio::time::sleep(GRACE) => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
     }
 
     /// Runs the statements and `\` commands of `script` up to the first error.
@@ -176,7 +199,7 @@ impl Runner {
 
         // On a task of its own, so that planning that computes (CREATE TABLE … AS) leaves this thread free.
         let session = self.session.clone();
-        let mut planning = Box::pin(SpawnedTask::spawn(async move { plan(&session, statement).await }).join());
+        let mut planning = Box::pin(self.spawn(async move { plan(&session, statement).await }).join());
         let planned = loop {
             tokio::select! {
                 planned = &mut planning => break planned,
@@ -185,10 +208,12 @@ impl Runner {
         };
         let (plan, context) = planned.map_err(|error| SynthError::Internal(error.to_string()))??;
         progress.follow(&plan);
+        self.leaves_checkpoint = trains(&plan);
 
         let schema = plan.schema();
+        let (sender, mut batches) = mpsc::channel(2);
+        let mut running = self.spawn(run(plan, context, sender));
         let mut result = Printer::new(&self.settings, &mut self.output, &schema)?;
-        let (mut batches, mut running) = run(plan, context);
         let mut rows = 0;
         loop {
             tokio::select! {
@@ -206,6 +231,7 @@ impl Runner {
         (&mut running).await.map_err(|error| SynthError::Internal(error.to_string()))?;
         drop(progress);
         result.finish()?;
+        self.leaves_checkpoint = false;
         if !self.settings.quiet {
             self.footer(rows, started.elapsed())?;
         }
@@ -237,28 +263,27 @@ async fn plan(session: &SynthSession, statement: SynthStatement) -> Result<(Arc<
     Ok((frame.create_physical_plan().await?, context))
 }
 
-type Batches = mpsc::Receiver<Result<RecordBatch>>;
+/// Whether a training is part of a plan.
+fn trains(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<TrainExec>() || plan.children().into_iter().any(trains)
+}
 
-/// Runs a plan on a task of its own, which ends when either of the results is dropped.
-fn run(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> (Batches, SpawnedTask<()>) {
-    let (sender, receiver) = mpsc::channel(2);
-    let task = SpawnedTask::spawn(async move {
-        let mut stream = match execute_stream(plan, context) {
-            Ok(stream) => stream,
-            Err(error) => {
-                // A closed channel means that nobody waits for the error.
-                let _ = sender.send(Err(error.into())).await;
-                return;
-            }
-        };
-        while let Some(batch) = stream.next().await {
-            let last = batch.is_err();
-            if sender.send(batch.map_err(SynthError::from)).await.is_err() || last {
-                return;
-            }
+/// Runs a plan, until it ends or nobody waits for its batches.
+async fn run(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>, batches: mpsc::Sender<Result<RecordBatch>>) {
+    let mut stream = match execute_stream(plan, context) {
+        Ok(stream) => stream,
+        Err(error) => {
+            // A closed channel means that nobody waits for the error.
+            let _ = batches.send(Err(error.into())).await;
+            return;
         }
-    });
-    (receiver, task)
+    };
+    while let Some(batch) = stream.next().await {
+        let last = batch.is_err();
+        if batches.send(batch.map_err(SynthError::from)).await.is_err() || last {
+            return;
+        }
+    }
 }
 
 /// Prints one result.

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 const PROMPT: &str = "synthohive> ";
 const COLOURED: &str = "\x1b[1;32msynthohive\x1b[0m> ";
@@ -21,8 +21,8 @@ const COLOURED: &str = "\x1b[1;32msynthohive\x1b[0m> ";
 const HISTORY: usize = 10_000;
 
 /// Reads statements and runs them until Ctrl-D or `\q`. Errors are printed and leave the prompt.
-pub(super) fn run(runtime: &Runtime, runner: &mut Runner, colour: bool) -> Result<ExitCode> {
-    let mut editor = editor(runtime, runner, colour).map_err(terminal)?;
+pub(super) fn run(control: &Runtime, compute: &Handle, runner: &mut Runner, colour: bool) -> Result<ExitCode> {
+    let mut editor = editor(compute, runner, colour).map_err(terminal)?;
     let history = history_file();
     if let Some(path) = &history
         && let Err(error) = load(&mut editor, path)
@@ -54,7 +54,7 @@ pub(super) fn run(runtime: &Runtime, runner: &mut Runner, colour: bool) -> Resul
             // reported at the start.
             let _ = editor.append_history(path);
         }
-        match runtime.block_on(runner.script(&line)) {
+        match control.block_on(runner.script(&line)) {
             Ok(()) => {}
             Err(Stop::Quit | Stop::Unread) => return Ok(ExitCode::SUCCESS),
             Err(Stop::Cancelled) => report(None, &SynthError::Cancelled),
@@ -63,7 +63,7 @@ pub(super) fn run(runtime: &Runtime, runner: &mut Runner, colour: bool) -> Resul
     }
 }
 
-fn editor(runtime: &Runtime, runner: &Runner, colour: bool) -> rustyline::Result<Editor<SqlHelper, FileHistory>> {
+fn editor(compute: &Handle, runner: &Runner, colour: bool) -> rustyline::Result<Editor<SqlHelper, FileHistory>> {
     let config = Config::builder()
         .completion_type(CompletionType::List)
         .history_ignore_space(true)
@@ -72,7 +72,7 @@ fn editor(runtime: &Runtime, runner: &Runner, colour: bool) -> rustyline::Result
         .build();
     let history = FileHistory::with_config(&config);
     let mut editor = Editor::with_history(config, history)?;
-    editor.set_helper(Some(SqlHelper::new(runner.session.clone(), runtime.handle().clone(), colour)));
+    editor.set_helper(Some(SqlHelper::new(runner.session.clone(), compute.clone(), colour)));
     Ok(editor)
 }
 

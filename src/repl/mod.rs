@@ -29,15 +29,11 @@ use std::{
     io::{IsTerminal, Read, Write},
     path::Path,
     process::ExitCode,
-    time::Duration,
 };
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 /// Stack of the threads that plan: deep expressions recurse.
 const STACK: usize = 8 << 20;
-
-/// How long cancelled work (the last checkpoint of a training) may take to end.
-const GRACE: Duration = Duration::from_secs(20);
 
 /// The exit code of what Ctrl-C ended, as shells have it.
 const INTERRUPTED: u8 = 130;
@@ -53,11 +49,12 @@ pub fn main() -> ExitCode {
 }
 
 fn start(args: &Args, tasks: Vec<Task>) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_stack_size(STACK)
-        .build()
-        .map_err(|source| SynthError::Io { context: "cannot start threads".into(), source })?;
+    let started = |runtime: std::io::Result<Runtime>| {
+        runtime.map_err(|source| SynthError::Io { context: "cannot start threads".into(), source })
+    };
+    let compute = started(Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build())?;
+    // Watches Ctrl-C and the clock on this thread, however busy the other threads are.
+    let control = started(Builder::new_current_thread().enable_all().build())?;
     let mut session = SynthSession::builder();
     if let Some(bytes) = args.memory_limit {
         session = session.with_memory_limit(bytes);
@@ -65,28 +62,29 @@ fn start(args: &Args, tasks: Vec<Task>) -> Result<ExitCode> {
     let session = session.build()?;
     for (name, value) in &args.set {
         // As a statement, since SET knows more options (datafusion.runtime.*) than a configuration holds.
-        runtime.block_on(session.sql(&format!("SET {name} = '{}'", value.replace('\'', "''"))))?;
+        compute.block_on(session.sql(&format!("SET {name} = '{}'", value.replace('\'', "''"))))?;
     }
     let settings =
         Settings { format: args.format, max_rows: args.maxrows, quiet: args.quiet, timing: true, echo: args.echo };
-    let mut runner = Runner::new(session, settings);
+    let mut runner = Runner::new(session, settings, compute.handle().clone());
     let code = if tasks.is_empty() && std::io::stdin().is_terminal() {
-        interactive::run(&runtime, &mut runner, colours(args.color))?
+        interactive::run(&control, compute.handle(), &mut runner, colours(args.color))?
     } else {
-        batch(&runtime, &mut runner, tasks)
+        batch(&control, &mut runner, tasks)
     };
-    runtime.block_on(runner.settled(GRACE));
-    runtime.shutdown_timeout(GRACE);
+    control.block_on(runner.settled());
+    // A query that was cancelled ends with the process.
+    compute.shutdown_background();
     Ok(code)
 }
 
 /// Runs the tasks of the command line, or standard input, up to the first error.
-fn batch(runtime: &Runtime, runner: &mut Runner, mut tasks: Vec<Task>) -> ExitCode {
+fn batch(control: &Runtime, runner: &mut Runner, mut tasks: Vec<Task>) -> ExitCode {
     if tasks.is_empty() {
         tasks.push(Task::File("-".into()));
     }
     for task in tasks {
-        let result = runtime.block_on(async {
+        let result = control.block_on(async {
             match task {
                 Task::Command(sql) => runner.script(&sql).await,
                 Task::File(path) if path == Path::new("-") => {
@@ -108,12 +106,6 @@ fn batch(runtime: &Runtime, runner: &mut Runner, mut tasks: Vec<Task>) -> ExitCo
             }
             Err(Stop::Cancelled) => {
                 report(None, &SynthError::Cancelled);
-                // Whoever presses Ctrl-C again does not want to wait for the work to end well.
-                runtime.spawn(async {
-                    if tokio::signal::ctrl_c().await.is_ok() {
-                        std::process::exit(INTERRUPTED.into());
-                    }
-                });
                 return ExitCode::from(INTERRUPTED);
             }
         }

@@ -21,13 +21,14 @@ pub(super) struct Progress {
     leaves: Vec<(Arc<dyn ExecutionPlan>, u64)>,
     drawn: bool,
     wanted: bool,
+    training: bool,
 }
 
 impl Progress {
     /// The bar of a query that is being planned.
     pub(super) fn new(wanted: bool) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        Self { bar, started: Instant::now(), leaves: Vec::new(), drawn: false, wanted }
+        Self { bar, started: Instant::now(), leaves: Vec::new(), drawn: false, wanted, training: false }
     }
 
     /// Follows the rows that leave the leaves of `plan`.
@@ -40,6 +41,10 @@ impl Progress {
     /// Redraws; called a few times a second.
     pub(super) fn tick(&mut self) {
         if !self.wanted || self.started.elapsed() < PATIENCE {
+            return;
+        }
+        if self.training {
+            self.bar.tick();
             return;
         }
         let total: u64 = self.leaves.iter().map(|(_, rows)| *rows).sum();
@@ -65,7 +70,7 @@ impl Progress {
         if !self.wanted {
             return;
         }
-        self.leaves.clear();
+        self.training = true;
         let score = score.map(|score| format!("  score {score:.3}")).unwrap_or_default();
         self.bar.set_message(format!("{}{score}", clock(left)));
         self.draw("{spinner:.cyan} {bar:32.cyan/blue} epoch {pos}/{len}  {msg} left", epochs);
