@@ -84,14 +84,16 @@ impl TrainTable {
 }
 
 fn schema_of(session: &dyn Session, table: &ResolvedTableReference) -> Result<Arc<dyn SchemaProvider>> {
+    let not_found = |kind, name: &str, mut known: Vec<String>| {
+        known.sort();
+        SynthError::NotFound { kind, name: name.to_owned(), known }
+    };
     let catalogs = session.catalog_list();
     let Some(catalog) = catalogs.catalog(&table.catalog) else {
-        let (name, known) = (table.catalog.to_string(), catalogs.catalog_names());
-        return Err(SynthError::NotFound { kind: "catalog", name, known }.into());
+        return Err(not_found("catalog", &table.catalog, catalogs.catalog_names()).into());
     };
-    catalog.schema(&table.schema).ok_or_else(|| {
-        SynthError::NotFound { kind: "schema", name: table.schema.to_string(), known: catalog.schema_names() }.into()
-    })
+    let schema = catalog.schema(&table.schema);
+    schema.ok_or_else(|| not_found("schema", &table.schema, catalog.schema_names()).into())
 }
 
 /// The same session without round-robin repartitioning, which would deal rows out by arrival.
