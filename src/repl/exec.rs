@@ -24,6 +24,7 @@ use futures::StreamExt;
 use std::{
     io::{IsTerminal, Write},
     path::Path,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -49,7 +50,7 @@ pub(super) struct Settings {
 #[derive(Debug)]
 pub(super) enum Stop {
     /// An error, and where it arose (a file), to print.
-    Error(Option<String>, SynthError),
+    Error(Option<String>, Box<SynthError>),
     /// Ctrl-C.
     Cancelled,
     /// `\q`.
@@ -62,7 +63,7 @@ impl From<SynthError> for Stop {
     fn from(error: SynthError) -> Self {
         match error {
             SynthError::Cancelled => Self::Cancelled,
-            error => Self::Error(None, error),
+            error => Self::Error(None, Box::new(error)),
         }
     }
 }
@@ -180,20 +181,19 @@ impl Runner {
         result.map_err(|error| if self.output.is_broken() { Stop::Unread } else { error.into() })
     }
 
-    /// Runs a statement until it ends or Ctrl-C is pressed; dropping its stream stops it.
+    /// Runs a statement until it ends or Ctrl-C is pressed.
     async fn interruptible(&mut self, parsed: Parsed) -> Result<(), Stop> {
-        let result = tokio::select! {
-            result = self.statement(parsed.statement) => result,
-            _ = tokio::signal::ctrl_c() => {
-                crate::exec::interrupt_group_fits();
-                Err(SynthError::Cancelled)
-            }
-        };
+        let result = self.statement(parsed.statement).await;
+        if matches!(result, Err(SynthError::Cancelled)) {
+            // An aggregate that trains is no stream that could be dropped.
+            crate::exec::interrupt_group_fits();
+        }
         self.unless_unread(result)
     }
 
     async fn statement(&mut self, statement: SynthStatement) -> Result<()> {
         let started = Instant::now();
+        let mut ctrl_c = pin!(tokio::signal::ctrl_c());
         let mut ticks = tokio::time::interval(Duration::from_millis(125));
         let mut progress = Progress::new(!self.settings.quiet && std::io::stderr().is_terminal());
 
@@ -203,6 +203,7 @@ impl Runner {
         let planned = loop {
             tokio::select! {
                 planned = &mut planning => break planned,
+                _ = &mut ctrl_c => return Err(progress.interrupted()),
                 _ = ticks.tick() => progress.tick(),
             }
         };
@@ -225,6 +226,8 @@ impl Runner {
                     }
                     None => break,
                 },
+                // Dropping the stream stops the query.
+                _ = &mut ctrl_c => return Err(progress.interrupted()),
                 _ = ticks.tick() => progress.tick(),
             }
         }

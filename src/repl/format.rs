@@ -36,7 +36,7 @@ pub(super) enum ResultWriter<W: Write> {
         max_rows: usize,
     },
     /// With the schema, until the header is written.
-    Csv(csv::Writer<W>, Option<SchemaRef>),
+    Csv(Box<csv::Writer<W>>, Option<SchemaRef>),
     Json(json::ArrayWriter<W>),
     Ndjson(json::LineDelimitedWriter<W>),
     /// A statement without a result.
@@ -54,10 +54,8 @@ impl<W: Write> ResultWriter<W> {
             Format::Table => Self::Table { out, schema, shown: Vec::new(), rows: 0, max_rows },
             Format::Csv | Format::Tsv => {
                 let delimiter = if format == Format::Csv { b',' } else { b'\t' };
-                Self::Csv(
-                    csv::WriterBuilder::new().with_delimiter(delimiter).with_header(true).build(out),
-                    Some(schema),
-                )
+                let writer = csv::WriterBuilder::new().with_delimiter(delimiter).with_header(true).build(out);
+                Self::Csv(Box::new(writer), Some(schema))
             }
             Format::Json => Self::Json(explicit.build(out)),
             Format::Ndjson => Self::Ndjson(explicit.build(out)),

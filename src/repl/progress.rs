@@ -1,11 +1,13 @@
 //! The progress bar of a query, on standard error.
 
+use crate::SynthError;
 use datafusion::physical_plan::{
     ExecutionPlan,
     statistics::{StatisticsArgs, StatisticsContext},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
+    io::Write,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -81,6 +83,16 @@ impl Progress {
     /// Runs `print` with the bar out of the way.
     pub(super) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bar.suspend(print)
+    }
+
+    /// Clears the bar after Ctrl-C, which the terminal echoes: behind the bar, and so on a line of its own.
+    pub(super) fn interrupted(&mut self) -> SynthError {
+        self.bar.finish_and_clear();
+        if self.drawn {
+            // Lost cosmetics are no error.
+            let _ = write!(std::io::stderr(), "\x1b[1A\r\x1b[2K");
+        }
+        SynthError::Cancelled
     }
 
     fn draw(&mut self, template: &str, total: u64) {
