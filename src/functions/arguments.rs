@@ -331,7 +331,9 @@ mod tests {
     fn message(exprs: &[Expr]) -> String {
         let outcome = SIGNATURE.bind(exprs).and_then(|bound| {
             bound.deny_others(&[])?;
-            (bound.text("model")?, bound.whole("rows")?, bound.boolean("row_id")?);
+            bound.text("model")?;
+            bound.whole("rows")?;
+            bound.boolean("row_id")?;
             Ok(())
         });
         outcome.unwrap_err().to_string()

@@ -106,7 +106,7 @@ fn few_values_come_back_exactly() {
 
 #[test]
 fn types_that_nothing_casts_to_come_back_exactly() {
-    let nulls = |i: usize| i % 5 != 0;
+    let nulls = |i: usize| !i.is_multiple_of(5);
     let n = 100;
     let arrays: Vec<ArrayRef> = vec![
         Arc::new(
