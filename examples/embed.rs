@@ -8,9 +8,9 @@ use synthohive::{Result, session::SynthSession};
 
 /// Readings of 20 sensors: the noisy ones stand outside.
 const READINGS: &str = "CREATE TABLE readings AS SELECT
-    's' || value % 20 AS sensor,
+    's' || (value % 20) AS sensor,
     CASE WHEN value % 20 < 5 THEN 'outside' ELSE 'inside' END AS place,
-    TIMESTAMP '2026-01-01T00:00:00' + value * INTERVAL '10 minutes' AS at,
+    to_timestamp_seconds(1767225600 + value * 600) AS at,
     round(20 + (value * 7919 % 100) * CASE WHEN value % 20 < 5 THEN 0.2 ELSE 0.05 END, 1) AS celsius
   FROM generate_series(1, 1000)";
 

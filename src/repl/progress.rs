@@ -5,8 +5,9 @@ use datafusion::physical_plan::{
     ExecutionPlan,
     statistics::{StatisticsArgs, StatisticsContext},
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::{
+    fmt,
     io::Write,
     sync::Arc,
     time::{Duration, Instant},
@@ -59,7 +60,10 @@ impl Progress {
             })
             .sum();
         if total > 0 && done > 0 {
-            self.draw("{spinner:.cyan} {bar:32.cyan/blue} {human_pos}/{human_len} rows  {per_sec}  {eta} left", total);
+            self.draw(
+                "{spinner:.cyan} {bar:32.cyan/blue} {human_pos}/{human_len} rows  {rate} rows/s  {eta} left",
+                total,
+            );
             self.bar.set_position(done);
         } else {
             self.draw("{spinner:.cyan} running  {elapsed}", 0);
@@ -97,9 +101,13 @@ impl Progress {
 
     fn draw(&mut self, template: &str, total: u64) {
         if self.bar.length() != Some(total) || !self.drawn {
-            // The templates are constants, checked by a test.
+            // The templates are constants.
             if let Ok(style) = ProgressStyle::with_template(template) {
-                self.bar.set_style(style.progress_chars("━╸─"));
+                let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+                    // A failed write shows in the bar itself.
+                    let _ = write!(out, "{}", HumanCount(state.per_sec() as u64));
+                };
+                self.bar.set_style(style.with_key("rate", rate).progress_chars("━╸─"));
             }
             self.bar.set_length(total);
         }
