@@ -24,8 +24,9 @@ build: libtorch ## Build target/release/synthohive
 		mkdir -p target/release && ln -sf "$(TARGET_DIR)/release/synthohive" target/release/synthohive; fi
 
 demo: build ## Learn the sample database and generate a million rows from it
-	@rm -rf demo_output && mkdir demo_output
-	target/release/synthohive -f sql/demo.sql
+	@rm -rf demo_output && mkdir -p demo_output/shop
+	target/release/synthohive --quiet --file sql/shop/create.sql --file sql/shop/parquet.sql
+	target/release/synthohive --echo --file sql/demo.sql
 
 test: fmt-check clippy test-rust doc examples ## Everything that must pass: format, lints, tests, documentation, examples
 	@echo "all checks passed"

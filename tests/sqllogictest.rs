@@ -56,6 +56,14 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 
 /// Runs one file in a new folder.
 fn run(file: &Path) -> Result<(), Failed> {
+    let text = std::fs::read_to_string(file)?;
+    for record in text.split("\n\n") {
+        let bare = record.lines().any(|line| matches!(line.trim_end(), "query error" | "statement error"));
+        if bare && !record.contains("\n----") {
+            // Any error would do: that is no test.
+            return Err(format!("say which error is expected (a word, then UPDATE=1 writes it):\n{record}").into());
+        }
+    }
     let folder = tempfile::tempdir()?;
     let home = std::env::current_dir()?;
     std::env::set_current_dir(folder.path())?;
