@@ -152,16 +152,16 @@ def main():
     given = os.environ.get("LIBTORCH")
     if given:
         libtorch = check_given(pathlib.Path(given).expanduser().absolute())
-        cuda_libraries = None
         if wanted == "cuda":
             raise Failure(
                 "TORCH=cuda downloads a libtorch, but LIBTORCH names one already.\n"
                 "Unset LIBTORCH, or point SYNTHOHIVE_LIBTORCH_CUDA at the folder that holds its libtorch_cuda.so."
             )
     else:
-        libtorch, cuda_libraries = provide(wanted)
-    write_cargo_config(libtorch, cuda_libraries)
-    print(f"libtorch {VERSION}: {libtorch}" + (f" and {cuda_libraries}" if cuda_libraries else ""))
+        libtorch = provide(wanted)
+    write_cargo_config(libtorch)
+    cuda_libraries = libtorch / "lib" / "cuda"
+    print(f"libtorch {VERSION}: {libtorch}" + (f", CUDA libraries in {cuda_libraries}" if cuda_libraries.exists() else ""))
 
 
 def check_given(libtorch):
@@ -193,7 +193,7 @@ def check_given(libtorch):
 
 
 def provide(wanted):
-    """The folders of the cached libtorch and of its CUDA libraries (or None), made when absent."""
+    """The folder of the cached libtorch, made when absent; its CUDA libraries are linked into it as lib/cuda."""
     system, machine = platform.system(), platform.machine()
     machine = {"AMD64": "x86_64", "arm64": "arm64" if system == "Darwin" else "aarch64"}.get(machine, machine)
     here = PLATFORMS.get((system, machine))
@@ -216,7 +216,12 @@ def provide(wanted):
             install(here.cpu, here.tags, libtorch, f"{VERSION}+cpu\n")
         if wanted == "cuda" and not (cuda_libraries / "build-version").is_file():
             install(here.cuda_build, here.tags, cuda_libraries, f"{VERSION}+cu130\n")
-    return libtorch, cuda_libraries / "lib" if (cuda_libraries / "build-version").is_file() else None
+        # Not in lib/ itself: whatever lies there when the binary is built, it is linked against. The binary looks
+        # into lib/cuda when it runs.
+        link = libtorch / "lib" / "cuda"
+        if (cuda_libraries / "build-version").is_file() and not link.exists():
+            link.symlink_to(os.path.relpath(cuda_libraries / "lib", link.parent))
+    return libtorch
 
 
 @contextlib.contextmanager
@@ -312,7 +317,7 @@ def unpack(file, wheel, made):
         raise Failure(f"{file.name} lacks {', '.join(sorted(missing))}: scripts/libtorch.py does not fit this wheel.")
 
 
-def write_cargo_config(libtorch, cuda_libraries):
+def write_cargo_config(libtorch):
     """Lets plain `cargo build|test|run` find libtorch, documentation tests included."""
     config = ROOT / ".cargo" / "config.toml"
     lines = [
@@ -320,8 +325,6 @@ def write_cargo_config(libtorch, cuda_libraries):
         "[env]",
         f"LIBTORCH = {quoted(libtorch)}",
     ]
-    if cuda_libraries:
-        lines.append(f"SYNTHOHIVE_LIBTORCH_CUDA = {quoted(cuda_libraries)}")
     # A build script's rpath reaches binaries and tests, but not the programs that rustdoc makes of examples.
     lines += ["", "[build]", f"rustdocflags = [\"-C\", {quoted(f'link-arg=-Wl,-rpath,{libtorch}/lib')}]", ""]
     text = "\n".join(lines)
@@ -329,7 +332,7 @@ def write_cargo_config(libtorch, cuda_libraries):
     settings = [line for line in lines if line and not line.startswith(("#", "["))]
     if all(setting in old.splitlines() for setting in settings):
         return
-    ours = ("#", "[env]", "[build]", "LIBTORCH =", "SYNTHOHIVE_LIBTORCH_CUDA =", 'rustdocflags = ["-C", "link-arg=-Wl,-rpath,')
+    ours = ("#", "[env]", "[build]", "LIBTORCH =", 'rustdocflags = ["-C", "link-arg=-Wl,-rpath,')
     if any(line and not line.startswith(ours) for line in old.splitlines()):
         raise Failure(f"{config} holds settings of your own. Set these in it, then try again:\n\n{text}")
     config.parent.mkdir(exist_ok=True)

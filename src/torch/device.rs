@@ -45,8 +45,9 @@ impl FromStr for DeviceKind {
 
 /// The device that `kind` means on this machine.
 ///
-/// CUDA is found at run time: `libtorch_cuda.so` is looked for beside the `libtorch_cpu.so` that this
-/// process runs on and loaded before libtorch is first asked, so one binary serves both.
+/// CUDA is found at run time: `libtorch_cuda.so` is looked for in the folder `$SYNTHOHIVE_LIBTORCH_CUDA`, beside the
+/// `libtorch_cpu.so` that this process runs on, and in the folder `cuda` there; it is loaded before libtorch is first
+/// asked, so one binary serves both.
 ///
 /// # Errors
 /// A CUDA device that cannot be had; the error says why. [`DeviceKind::Auto`] never fails.
@@ -95,12 +96,17 @@ fn cuda() -> &'static Result<usize, String> {
 fn load_cuda_library() -> Result<(), String> {
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
     let directory = loaded_libtorch_directory().ok_or("libtorch is not a shared library of this process")?;
-    let path = directory.join("libtorch_cuda.so");
-    if !path.exists() {
-        return Err(format!("this libtorch is built without CUDA (no {})", path.display()));
-    }
+    let given = std::env::var_os("SYNTHOHIVE_LIBTORCH_CUDA").map(PathBuf::from);
+    let folders = given.into_iter().chain([directory.clone(), directory.join("cuda")]);
+    let Some(path) = folders.map(|folder| folder.join("libtorch_cuda.so")).find(|path| path.exists()) else {
+        return Err(format!(
+            "this libtorch has no CUDA (no libtorch_cuda.so in {}, in its folder cuda, or in $SYNTHOHIVE_LIBTORCH_CUDA); \
+             `make libtorch TORCH=cuda` fetches it",
+            directory.display()
+        ));
+    };
     // SAFETY: loading runs the library's initialisers, which register CUDA with the libtorch that is already
-    // loaded from the same directory; both come from one distribution, and the call happens once.
+    // loaded; both come from one distribution, and the call happens once.
     #[allow(unsafe_code)]
     let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) }.map_err(|error| error.to_string())?;
     std::mem::forget(library); // registered functions must stay mapped

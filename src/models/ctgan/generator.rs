@@ -155,7 +155,7 @@ impl Generator {
             } else if name.ends_with("weight") {
                 purpose.fill_uniform(0, &mut values);
                 let bound = 1.0 / ((rows as usize - padding.len()) as f32).sqrt();
-                for (row, values) in values.chunks_mut(columns as usize).enumerate() {
+                for (row, values) in values.chunks_mut((columns as usize).max(1)).enumerate() {
                     let bound = if padding.contains(&row) { 0.0 } else { bound };
                     values.iter_mut().for_each(|v| *v = (*v * 2.0 - 1.0) * bound);
                 }
