@@ -6,7 +6,7 @@ mod parameters;
 mod rows;
 mod threads;
 
-pub use device::{DeviceKind, bf16_is_native, resolve};
+pub use device::{DeviceKind, bf16_is_fast, resolve};
 pub(crate) use parameters::{Adam, Parameters};
 pub(crate) use rows::{Element, Rows, RowsMut, by_kind};
 pub use threads::use_threads;
@@ -33,6 +33,6 @@ pub(crate) fn write_rows<T: Element>(tensor: &mut Tensor, write: impl FnOnce(Row
 
 /// `out = a b` (matrices), into the memory of `out`.
 pub(crate) fn multiply(a: &Tensor, b: &Tensor, out: &Tensor) -> Result<()> {
-    a.f_mm_out(out, b)?;
+    let _ = a.f_mm_out(out, b)?;
     Ok(())
 }

@@ -225,3 +225,73 @@ impl Critic {
         Ok((loss, by_input.f_view([-1, row_width as i64])?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::models::{FitOptions, OptionValue};
+
+    fn leaky(x: &Tensor) -> Tensor {
+        x.f_maximum(&x.f_mul_scalar(SLOPE).unwrap()).unwrap()
+    }
+
+    fn network(weights: &[Tensor], x: &Tensor, masks: &[Tensor; 2]) -> Tensor {
+        let layer = |x: &Tensor, at: usize| x.f_mm(&weights[at]).unwrap().f_add(&weights[at + 1]).unwrap();
+        let hidden1 = leaky(&layer(x, W1)).f_mul(&masks[0]).unwrap();
+        let hidden2 = leaky(&layer(&hidden1, W2)).f_mul(&masks[1]).unwrap();
+        layer(&hidden2, W3)
+    }
+
+    #[test]
+    fn gradients_are_those_of_differentiating_twice() {
+        let mut options = FitOptions::default();
+        options.own.insert("pac".into(), OptionValue::Int(2));
+        options.own.insert("critic_width".into(), OptionValue::Int(16));
+        let config = Config::new(&options).unwrap();
+        let noise = Noise::new(1, b"test");
+        let (packs, row_width, used) = (6, 8, 7);
+        let mut critic = Critic::new(&config, packs, (row_width, used), &noise, Kind::Float, Device::Cpu).unwrap();
+        let mut values = vec![0f32; packs * 2 * row_width];
+        for (at, place) in
+            [critic.real_rows(row_width).unwrap(), critic.generated_rows(row_width).unwrap()].iter().enumerate()
+        {
+            noise.purpose("rows").fill_normal(at as u64, &mut values);
+            values.chunks_mut(row_width).for_each(|row| row[used] = 0.0);
+            let rows = Tensor::from_slice(&values).view([-1, row_width as i64]);
+            place.shallow_clone().f_copy_(&rows).unwrap();
+        }
+        let (dropout, interpolation) = (noise.purpose("dropout"), noise.purpose("mix"));
+        let weights: Vec<Tensor> =
+            (0..6).map(|i| critic.parameters.master(i).unwrap().copy().set_requires_grad(true)).collect();
+
+        // The reference: automatic differentiation, twice for the penalty.
+        let n = packs as i64;
+        let masks = critic.dropout_mask(2 * n, &dropout, 6).unwrap();
+        let inputs = critic.left.narrow(0, 0, 2 * n).copy();
+        let out = network(&weights, &inputs, &masks);
+        let mut loss = out.narrow(0, n, n).mean(Kind::Float) - out.narrow(0, 0, n).mean(Kind::Float);
+        let masks = critic.dropout_mask(n, &dropout, 7).unwrap();
+        let mut mix = vec![0f32; packs];
+        interpolation.fill_uniform(3, &mut mix);
+        let mix = Tensor::from_slice(&mix).view([-1, 1]);
+        let between: Tensor = &mix * inputs.narrow(0, 0, n) - (&mix - 1.0) * inputs.narrow(0, n, n);
+        let between = between.set_requires_grad(true);
+        let out = network(&weights, &between, &masks).sum(Kind::Float);
+        let by_input = &Tensor::run_backward(&[out], &[&between], true, true)[0];
+        let norm = by_input.square().sum_dim_intlist(1, false, Kind::Float).sqrt();
+        loss += (norm - 1.0).square().mean(Kind::Float) * 30.0;
+        loss.backward();
+
+        let ours = critic.learn((&dropout, &interpolation), 3, 1, 1.0, 3.0).unwrap();
+        assert!((ours - loss.double_value(&[])).abs() < 1e-4, "{ours} {loss:?}");
+        for (i, weight) in weights.iter().enumerate() {
+            let (wanted, got) = (weight.grad(), critic.parameters.gradient(i).unwrap());
+            if i == B3 {
+                continue; // the loss does not depend on it
+            }
+            let error = (&got - &wanted).abs().max().double_value(&[]);
+            assert!(error < 1e-4 * wanted.abs().max().double_value(&[]).max(1.0), "parameter {i}: {error}");
+        }
+    }
+}

@@ -393,3 +393,89 @@ fn one_hot_conditions<T: Element>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{
+        encode::{ColumnLayout, Layout, SubColumn},
+        models::{FitOptions, OptionValue},
+    };
+
+    #[test]
+    fn gradients_are_those_of_automatic_differentiation() {
+        let mut options = FitOptions::default();
+        for (name, value) in [("generator_width", 8), ("latent", 5), ("embedding_threshold", 6)] {
+            options.own.insert(name.into(), OptionValue::Int(value));
+        }
+        let config = Config::new(&options).unwrap();
+        let cardinalities = [3, 9];
+        let layout = Layout {
+            columns: vec![
+                ColumnLayout { subcolumns: 0..1, discrete: true },
+                ColumnLayout { subcolumns: 1..2, discrete: true },
+                ColumnLayout { subcolumns: 2..3, discrete: false },
+            ],
+            subcolumns: vec![SubColumn::Code { cardinality: 3 }, SubColumn::Code { cardinality: 9 }, SubColumn::Scalar],
+        };
+        let dense = Arc::new(Dense::new(&layout, 6));
+        let noise = Noise::new(1, b"test");
+        let (latent, gumbel) = (noise.purpose("latent"), noise.purpose("gumbel"));
+        let mut generator =
+            Generator::new(dense.clone(), &config, &[vec![1.0 / 9.0; 9]], &noise, Kind::Float, Device::Cpu).unwrap();
+        let n = 12i64;
+        let conditions: Vec<_> = (0..n as usize)
+            .map(|row| Condition { column: row % 2, code: (5 * row) % cardinalities[row % 2] })
+            .collect();
+        let mut out = Tensor::zeros([n, dense.width as i64], (Kind::Float, Device::Cpu));
+        generator.forward(&conditions, n as usize, (&latent, &gumbel), 4, &mut out, false).unwrap();
+
+        // The reference: the same network in libtorch's operations, its gradients automatic.
+        let names = generator.parameters.named(&generator.parameters.master).unwrap();
+        let weights: Vec<_> = names.iter().map(|(_, master)| master.copy().set_requires_grad(true)).collect();
+        let first = (generator.noise_at + generator.latent) as i64;
+        let mut matrix = generator.pass.as_ref().unwrap().matrix.narrow(1, 0, first).copy();
+        for layer in &generator.hidden {
+            let x = matrix.matmul(&weights[layer.weight]);
+            let centred = &x - x.mean_dim(0, true, Kind::Float);
+            let deviation = (centred.square().mean_dim(0, true, Kind::Float) + norm::EPSILON).sqrt();
+            let y = (centred / deviation * &weights[layer.scale] + &weights[layer.shift]).relu();
+            matrix = Tensor::cat(&[&matrix, &y], 1);
+        }
+        let logits = matrix.matmul(&weights[generator.head]);
+        let mut values = vec![0f32; n as usize * dense.width];
+        gumbel.fill_gumbel(4, &mut values);
+        let row_noise = Tensor::from_slice(&values).view([n, -1]);
+        let mut values = vec![0f32; n as usize * 9];
+        gumbel.fill_gumbel(4 ^ (1 << 48), &mut values);
+        let table_noise = Tensor::from_slice(&values).view([n, -1]);
+        let tau = f64::from(config.tau);
+        let one_hot = ((logits.narrow(1, 0, 3) + row_noise.narrow(1, 0, 3)) / tau).softmax(-1, Kind::Float);
+        let (table, weight, bias) = generator.tables[0];
+        let query = logits.narrow(1, table.at as i64, table.width as i64);
+        let all = query.matmul(&weights[weight].tr()) + &weights[bias];
+        let vector = ((&all + table_noise) / tau).softmax(-1, Kind::Float).matmul(&weights[weight]);
+        let scalar = logits.narrow(1, dense.width as i64 - 1, 1).tanh();
+        let expected = Tensor::cat(&[one_hot, vector, scalar], 1);
+        assert!((&expected - &out).abs().max().double_value(&[]) < 1e-5);
+        let grad_out = (&expected * 3.0).sin().detach();
+        let mut loss = (&expected * &grad_out).sum(Kind::Float);
+        let mut cross_entropy = 0.0;
+        for (row, condition) in conditions.iter().enumerate() {
+            let of = if condition.column == 0 { logits.narrow(1, 0, 3) } else { all.shallow_clone() };
+            let part = -of.log_softmax(-1, Kind::Float).get(row as i64).get(condition.code as i64) / n as f64;
+            cross_entropy += part.double_value(&[]);
+            loss += part;
+        }
+        loss.backward();
+
+        let ours = generator.learn(&conditions, &out, &grad_out, 1, 1.0).unwrap();
+        assert!((ours - cross_entropy).abs() < 1e-5, "{ours} {cross_entropy}");
+        for (i, (name, _)) in names.iter().enumerate() {
+            let (wanted, got) = (weights[i].grad(), generator.parameters.gradient(i).unwrap());
+            let error = (&got - &wanted).abs().max().double_value(&[]);
+            assert!(error < 1e-4 * wanted.abs().max().double_value(&[]).max(1.0), "{name}: {error}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use crate::{
     models::{BlockSampler, HostTensor},
     noise::{BLOCK_ROWS, Noise, Purpose},
     torch::{
-        Element, Rows, RowsMut, bf16_is_native, by_kind,
+        Element, Rows, RowsMut, bf16_is_fast, by_kind,
         kernels::{
             draw,
             math::{tanh, vectorised},
@@ -66,7 +66,7 @@ impl Sampler {
     pub(super) fn new(weights: &Weights, device: Device, threads: usize) -> Result<Self> {
         use_threads(1);
         let _guard = tch::no_grad_guard();
-        let kind = if bf16_is_native(device) { Kind::BFloat16 } else { Kind::Float };
+        let kind = if bf16_is_fast(device) { Kind::BFloat16 } else { Kind::Float };
         let first = Worker::new(weights, device, kind)?;
         let count = if device == Device::Cpu { threads.clamp(1, TILES) } else { 1 };
         let mut workers = (1..count).map(|_| first.twin()).collect::<Result<Vec<_>>>()?;
@@ -250,7 +250,7 @@ impl Worker {
                     scalar += 1;
                     let SubColumnData::Scalar(out) = &mut self.rows.subcolumns[index] else { continue };
                     out.extend((0..TILE).map(|r| values.row(r)[column] + logits.extra.row(select[r] as usize)[at]));
-                    vectorised(|| out.iter_mut().for_each(|x| *x = tanh(*x)));
+                    tanh_all(out);
                 }
                 Segment::OneHot { at, cardinality, .. } => {
                     streams.codes[index].fill_u32(tile, &mut bits);
@@ -295,12 +295,21 @@ fn put(column: &mut SubColumnData, codes: &[u32]) {
 
 fn add_relu<T: Element>(x: Rows<'_, T>, table: Rows<'_, f32>, select: &[u32], mut out: RowsMut<'_, T>) {
     for (r, &which) in select.iter().enumerate() {
-        let (x, added, out) = (x.row(r), table.row(which as usize), out.row(r));
-        vectorised(|| {
-            for ((out, x), added) in out.iter_mut().zip(x).zip(added) {
-                *out = T::from_f32((x.to_f32() + added).max(0.0));
-            }
-        });
+        add_relu_row(x.row(r), table.row(which as usize), out.row(r));
+    }
+}
+
+vectorised! {
+    fn add_relu_row<T: Element>(x: &[T], added: &[f32], out: &mut [T]) {
+        for ((out, x), added) in out.iter_mut().zip(x).zip(added) {
+            *out = T::from_f32((x.to_f32() + added).max(0.0));
+        }
+    }
+}
+
+vectorised! {
+    fn tanh_all(values: &mut [f32]) {
+        values.iter_mut().for_each(|x| *x = tanh(*x));
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
         validation::{Split, Validator},
     },
     noise::{Noise, Purpose},
-    torch::{Element, Parameters, RowsMut, bf16_is_native, by_kind, resolve, use_threads, write_rows},
+    torch::{Element, Parameters, RowsMut, bf16_is_fast, by_kind, resolve, use_threads, write_rows},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -121,7 +121,7 @@ impl<'a> Trainer<'a> {
         }
         let device = resolve(options.device)?;
         use_threads(options.threads);
-        let kind = if config.mixed_precision && bf16_is_native(device) { Kind::BFloat16 } else { Kind::Float };
+        let kind = if config.mixed_precision && bf16_is_fast(device) { Kind::BFloat16 } else { Kind::Float };
         let dense = Arc::new(Dense::new(data.layout, config.embedding_threshold));
         let split = Split::new(data.rows.rows, options.seed);
         let validator = Validator::new(data.layout, data.rows, &split.held_out);

@@ -37,17 +37,13 @@ fn forward_rows<T: Element>(
         for &at in &segments.scalars {
             out[at] = T::from_f32(tanh(logits[at].to_f32()));
         }
-        vectorised(|| {
-            for ((b, &l), &g) in buffer.iter_mut().zip(logits).zip(gumbel) {
-                *b = (l.to_f32() + g) * scale;
-            }
-        });
+        add_scaled(logits, gumbel, scale, &mut buffer);
         for &(at, length) in &segments.distributions {
             let part = &mut buffer[at..at + length];
             let top = part.iter().fold(f32::NEG_INFINITY, |top, &x| if x > top { x } else { top });
             part.iter_mut().for_each(|x| *x -= top);
         }
-        vectorised(|| buffer.iter_mut().for_each(|x| *x = exp(*x)));
+        exponentials(&mut buffer);
         for &(at, length) in &segments.distributions {
             let part = &buffer[at..at + length];
             let inverse = 1.0 / part.iter().sum::<f32>();
@@ -55,6 +51,20 @@ fn forward_rows<T: Element>(
                 *o = T::from_f32(e * inverse);
             }
         }
+    }
+}
+
+vectorised! {
+    fn add_scaled<T: Element>(a: &[T], b: &[f32], scale: f32, out: &mut [f32]) {
+        for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+            *out = (a.to_f32() + b) * scale;
+        }
+    }
+}
+
+vectorised! {
+    fn exponentials(values: &mut [f32]) {
+        values.iter_mut().for_each(|x| *x = exp(*x));
     }
 }
 

@@ -20,30 +20,45 @@ pub(crate) struct Step {
     pub(crate) weight_decay: f32,
 }
 
-/// Updates `parameters` and the moments by `gradient`, and calls `rounded` never: the parameters are their own copy.
+/// Updates `parameters` and the moments by `gradient`.
 pub(crate) fn step<G: Element>(s: Step, parameters: &mut [f32], gradient: &[G], first: &mut [f32], second: &mut [f32]) {
-    vectorised(|| {
-        for (((p, g), m), v) in parameters.iter_mut().zip(gradient).zip(first).zip(second) {
-            *p = update(s, *p, g.to_f32(), m, v);
-        }
-    });
+    plain(s, parameters, gradient, first, second);
 }
 
 /// As [`step`], and writes the new parameters, rounded, to `copy`.
-pub(crate) fn step_with_copy<G: Element, C: Element>(
+pub(crate) fn step_with_copy<G: Element>(
     s: Step,
     parameters: &mut [f32],
     gradient: &[G],
     first: &mut [f32],
     second: &mut [f32],
-    copy: &mut [C],
+    copy: &mut [G],
 ) {
-    vectorised(|| {
+    copying(s, parameters, gradient, first, second, copy);
+}
+
+vectorised! {
+    fn plain<G: Element>(s: Step, parameters: &mut [f32], gradient: &[G], first: &mut [f32], second: &mut [f32]) {
+        for (((p, g), m), v) in parameters.iter_mut().zip(gradient).zip(first).zip(second) {
+            *p = update(s, *p, g.to_f32(), m, v);
+        }
+    }
+}
+
+vectorised! {
+    fn copying<G: Element>(
+        s: Step,
+        parameters: &mut [f32],
+        gradient: &[G],
+        first: &mut [f32],
+        second: &mut [f32],
+        copy: &mut [G],
+    ) {
         for ((((p, g), m), v), c) in parameters.iter_mut().zip(gradient).zip(first).zip(second).zip(copy) {
             *p = update(s, *p, g.to_f32(), m, v);
-            *c = C::from_f32(*p);
+            *c = G::from_f32(*p);
         }
-    });
+    }
 }
 
 #[inline(always)]

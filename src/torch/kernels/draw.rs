@@ -41,10 +41,9 @@ pub(crate) fn codes<T: Element>(logits: Logits<'_, T>, at: usize, length: usize,
     }
 }
 
-/// The codes of sixteen rows, given their logits code by code (overwritten by cumulated weights).
-#[inline(always)]
-fn draw(weights: &mut [[f32; LANES]], uniform: &[f32; LANES]) -> [u32; LANES] {
-    vectorised(|| {
+vectorised! {
+    /// The codes of sixteen rows, given their logits code by code (overwritten by cumulated weights).
+    fn draw(weights: &mut [[f32; LANES]], uniform: &[f32; LANES]) -> [u32; LANES] {
         let mut top = [f32::NEG_INFINITY; LANES];
         for weight in weights.iter() {
             for lane in 0..LANES {
@@ -58,13 +57,15 @@ fn draw(weights: &mut [[f32; LANES]], uniform: &[f32; LANES]) -> [u32; LANES] {
                 weight[lane] = sum[lane];
             }
         }
+        let mut target = *uniform;
+        target.iter_mut().zip(&sum).for_each(|(target, sum)| *target *= sum);
         let mut codes = [0u32; LANES];
         let last = weights.len().saturating_sub(1);
-        for weight in weights[..last].iter() {
+        for weight in &weights[..last] {
             for lane in 0..LANES {
-                codes[lane] += u32::from(weight[lane] <= uniform[lane] * sum[lane]);
+                codes[lane] += u32::from(weight[lane] <= target[lane]);
             }
         }
         codes
-    })
+    }
 }

@@ -1,32 +1,55 @@
-//! Run-time choice of the vector width, and an exponential that vectorises.
+//! Run-time choice of the vector width, and transcendental functions that vectorise.
 
-/// Runs `kernel` compiled for the widest vectors of this processor. The arithmetic is the same for each:
-/// wider vectors only do more of it at once.
-#[inline(always)]
-pub(crate) fn vectorised<R>(kernel: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-        fn avx512<R>(kernel: impl FnOnce() -> R) -> R {
-            kernel()
+/// Defines a function that is compiled for baseline, AVX2 and AVX-512 processors and takes the widest at run time. The
+/// arithmetic is the same in each: wider vectors only do more of it at once.
+macro_rules! vectorised {
+    ($(#[$meta:meta])* fn $name:ident $(<$t:ident: $bound:path>)? ($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
+        $(#[$meta])*
+        fn $name $(<$t: $bound>)? ($($arg: $type),*) $(-> $out)? {
+            #[inline(always)]
+            $(#[$meta])*
+            fn body $(<$t: $bound>)? ($($arg: $type),*) $(-> $out)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+                $(#[$meta])*
+                fn avx512 $(<$t: $bound>)? ($($arg: $type),*) $(-> $out)? {
+                    body $(::<$t>)? ($($arg),*)
+                }
+                #[target_feature(enable = "avx2")]
+                $(#[$meta])*
+                fn avx2 $(<$t: $bound>)? ($($arg: $type),*) $(-> $out)? {
+                    body $(::<$t>)? ($($arg),*)
+                }
+                match $crate::torch::kernels::math::vector_width() {
+                    // SAFETY: the processor has these features, as `vector_width` found.
+                    #[allow(unsafe_code)]
+                    512 => return unsafe { avx512 $(::<$t>)? ($($arg),*) },
+                    // SAFETY: as above.
+                    #[allow(unsafe_code)]
+                    256 => return unsafe { avx2 $(::<$t>)? ($($arg),*) },
+                    _ => {}
+                }
+            }
+            body $(::<$t>)? ($($arg),*)
         }
-        #[target_feature(enable = "avx2")]
-        fn avx2<R>(kernel: impl FnOnce() -> R) -> R {
-            kernel()
-        }
-        use std::arch::is_x86_feature_detected as has;
-        if has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
-            // SAFETY: the processor has these features, as just asked.
-            #[allow(unsafe_code)]
-            return unsafe { avx512(kernel) };
-        }
-        if has!("avx2") {
-            // SAFETY: the processor has this feature, as just asked.
-            #[allow(unsafe_code)]
-            return unsafe { avx2(kernel) };
-        }
+    };
+}
+pub(crate) use vectorised;
+
+/// Bits of the widest vectors that kernels are compiled for and this processor has.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) fn vector_width() -> u32 {
+    use std::arch::is_x86_feature_detected as has;
+    if has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
+        512
+    } else if has!("avx2") {
+        256
+    } else {
+        128
     }
-    kernel()
 }
 
 /// e^x for x in about -87..=88 (clamped there), within 2 units in the last place; NaN stays NaN.

@@ -31,45 +31,53 @@ pub(crate) struct Statistics {
     pub(crate) inverse_deviation: Tensor,
 }
 
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+#[allow(clippy::cast_possible_truncation)]
 fn forward_rows<T: Element>(
     x: Rows<'_, T>,
     scale: &[f32],
     shift: &[f32],
     mut out: RowsMut<'_, T>,
 ) -> Result<Statistics> {
-    let (n, width) = (x.rows(), x.columns());
-    let (mut mean, mut variance) = (vec![0f32; width], vec![0f32; width]);
-    vectorised(|| {
-        for r in 0..n {
-            mean.iter_mut().zip(x.row(r)).for_each(|(m, v)| *m += v.to_f32());
-        }
-        mean.iter_mut().for_each(|m| *m /= n as f32);
-        for r in 0..n {
-            for ((v, x), m) in variance.iter_mut().zip(x.row(r)).zip(&mean) {
-                let d = x.to_f32() - m;
-                *v += d * d;
-            }
-        }
-        variance.iter_mut().for_each(|v| *v /= n as f32);
-    });
+    let (mut mean, mut variance) = (vec![0f32; x.columns()], vec![0f32; x.columns()]);
+    moments(x, &mut mean, &mut variance);
     let inverse: Vec<f32> = variance.iter().map(|&v| 1.0 / (v + EPSILON as f32).sqrt()).collect();
     let factor: Vec<f32> = inverse.iter().zip(scale).map(|(i, s)| i * s).collect();
-    vectorised(|| {
-        for r in 0..n {
-            let row = out.row(r).iter_mut().zip(x.row(r)).zip(&mean).zip(&factor).zip(shift);
-            for ((((o, x), m), f), b) in row {
-                let y = (x.to_f32() - m) * f + b;
-                // Not `max`: a NaN must get through, or divergence would go unseen.
-                *o = T::from_f32(if y < 0.0 { 0.0 } else { y });
-            }
-        }
-    });
+    for r in 0..x.rows() {
+        normalise(x.row(r), &mean, &factor, shift, out.row(r));
+    }
     Ok(Statistics {
         mean: Tensor::f_from_slice(&mean)?,
         variance: Tensor::f_from_slice(&variance)?,
         inverse_deviation: Tensor::f_from_slice(&inverse)?,
     })
+}
+
+vectorised! {
+    #[allow(clippy::cast_precision_loss)]
+    fn moments<T: Element>(x: Rows<'_, T>, mean: &mut [f32], variance: &mut [f32]) {
+        let share = 1.0 / x.rows() as f32;
+        for r in 0..x.rows() {
+            mean.iter_mut().zip(x.row(r)).for_each(|(m, v)| *m += v.to_f32());
+        }
+        mean.iter_mut().for_each(|m| *m *= share);
+        for r in 0..x.rows() {
+            for ((v, x), m) in variance.iter_mut().zip(x.row(r)).zip(mean.iter()) {
+                let d = x.to_f32() - m;
+                *v += d * d;
+            }
+        }
+        variance.iter_mut().for_each(|v| *v *= share);
+    }
+}
+
+vectorised! {
+    fn normalise<T: Element>(x: &[T], mean: &[f32], factor: &[f32], shift: &[f32], out: &mut [T]) {
+        for ((((o, x), m), f), b) in out.iter_mut().zip(x).zip(mean).zip(factor).zip(shift) {
+            let y = (x.to_f32() - m) * f + b;
+            // Not `max`: a NaN must get through, or divergence would go unseen.
+            *o = T::from_f32(if y < 0.0 { 0.0 } else { y });
+        }
+    }
 }
 
 fn forward_by_operations(x: &Tensor, scale: &Tensor, shift: &Tensor, out: &mut Tensor) -> Result<Statistics> {
@@ -125,31 +133,41 @@ fn backward_rows<T: Element>(
     scale: &[f32],
     mut grad_x: RowsMut<'_, T>,
 ) -> (Vec<f32>, Vec<f32>) {
-    let (n, width) = (x.rows(), x.columns());
-    let (mut by_scale, mut by_shift) = (vec![0f32; width], vec![0f32; width]);
-    vectorised(|| {
-        for r in 0..n {
-            let row = x.row(r).iter().zip(out.row(r)).zip(grad_out.row(r)).zip(mean).zip(inverse);
-            for (((((x, y), dy), m), i), (gs, gb)) in row.zip(by_scale.iter_mut().zip(by_shift.iter_mut())) {
-                let d = if y.to_f32() > 0.0 { dy.to_f32() } else { 0.0 };
-                *gb += d;
-                *gs += d * ((x.to_f32() - m) * i);
-            }
-        }
-    });
-    let share = 1.0 / n as f32;
-    vectorised(|| {
-        for r in 0..n {
-            let row = x.row(r).iter().zip(out.row(r)).zip(grad_out.row(r)).zip(mean).zip(inverse).zip(scale);
-            let sums = by_scale.iter().zip(&by_shift);
-            for (((((((x, y), dy), m), i), s), (gs, gb)), dx) in row.zip(sums).zip(grad_x.row(r)) {
-                let d = if y.to_f32() > 0.0 { dy.to_f32() } else { 0.0 };
-                let normalised = (x.to_f32() - m) * i;
-                *dx = T::from_f32((d - share * (gb + normalised * gs)) * (i * s));
-            }
-        }
-    });
+    let (mut by_scale, mut by_shift) = (vec![0f32; x.columns()], vec![0f32; x.columns()]);
+    for r in 0..x.rows() {
+        sums(x.row(r), out.row(r), grad_out.row(r), (mean, inverse), (&mut by_scale, &mut by_shift));
+    }
+    // grad_x = d * factor - x * slope - level, with the terms of the batch gathered per column.
+    let share = 1.0 / x.rows() as f32;
+    let width = x.columns();
+    let factor: Vec<f32> = (0..width).map(|c| inverse[c] * scale[c]).collect();
+    let slope: Vec<f32> = (0..width).map(|c| factor[c] * share * by_scale[c] * inverse[c]).collect();
+    let level: Vec<f32> = (0..width).map(|c| factor[c] * share * by_shift[c] - slope[c] * mean[c]).collect();
+    for r in 0..x.rows() {
+        input_gradient(x.row(r), out.row(r), grad_out.row(r), (&factor, &slope, &level), grad_x.row(r));
+    }
     (by_scale, by_shift)
+}
+
+vectorised! {
+    fn sums<T: Element>(x: &[T], out: &[T], grad: &[T], statistics: (&[f32], &[f32]), sums: (&mut [f32], &mut [f32])) {
+        let row = x.iter().zip(out).zip(grad).zip(statistics.0).zip(statistics.1);
+        for (((((x, y), dy), m), i), (by_scale, by_shift)) in row.zip(sums.0.iter_mut().zip(sums.1)) {
+            let d = if y.to_f32() > 0.0 { dy.to_f32() } else { 0.0 };
+            *by_shift += d;
+            *by_scale += d * ((x.to_f32() - m) * i);
+        }
+    }
+}
+
+vectorised! {
+    fn input_gradient<T: Element>(x: &[T], out: &[T], grad: &[T], terms: (&[f32], &[f32], &[f32]), grad_x: &mut [T]) {
+        let row = x.iter().zip(out).zip(grad).zip(terms.0).zip(terms.1).zip(terms.2);
+        for ((((((x, y), dy), factor), slope), level), dx) in row.zip(grad_x) {
+            let d = if y.to_f32() > 0.0 { dy.to_f32() } else { 0.0 };
+            *dx = T::from_f32(d * factor - x.to_f32() * slope - level);
+        }
+    }
 }
 
 #[allow(clippy::too_many_arguments)]
