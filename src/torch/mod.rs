@@ -9,6 +9,7 @@ mod threads;
 pub use device::{DeviceKind, bf16_is_fast, resolve};
 pub(crate) use parameters::{Adam, Parameters};
 pub(crate) use rows::{Element, Rows, RowsMut, by_kind};
+pub(crate) use threads::in_parallel;
 pub use threads::use_threads;
 
 use crate::Result;

@@ -1,7 +1,7 @@
 //! The parameters of a network in one flat run of memory, with their gradients and Adam's moments.
 
 use super::{
-    Rows, RowsMut, by_kind,
+    Rows, RowsMut, by_kind, in_parallel,
     kernels::adam::{self, Step},
 };
 use crate::{Result, SynthError};
@@ -34,6 +34,9 @@ pub(crate) struct Parameters {
     /// Adam's second moment, f32 `[total]`.
     pub(crate) second: Tensor,
 }
+
+/// A part of parameters, gradient and moments.
+type Part<'a, T> = ((&'a mut [f32], &'a [T]), (&'a mut [f32], &'a mut [f32]));
 
 #[derive(Debug)]
 struct Slot {
@@ -99,9 +102,9 @@ impl Parameters {
         Ok(())
     }
 
-    /// Step `number` (from 1) of Adam.
+    /// Step `number` (from 1) of Adam, on `threads` threads.
     #[allow(clippy::cast_possible_truncation)]
-    pub(crate) fn step(&mut self, adam: &Adam, number: u64) -> Result<()> {
+    pub(crate) fn step(&mut self, adam: &Adam, number: u64, threads: usize) -> Result<()> {
         let exponent = i32::try_from(number).unwrap_or(i32::MAX);
         let step = Step {
             rate: (adam.learning_rate / (1.0 - adam.beta1.powi(exponent))) as f32,
@@ -119,11 +122,18 @@ impl Parameters {
         let (master, first, second) = (master.row(0), first.row(0), second.row(0));
         by_kind!(self.compute.f_kind()?, T => {
             let gradient = Rows::<T>::of(&self.gradient)?.row(0);
+            let part = master.len().div_ceil(threads.max(1)).next_multiple_of(ALIGNMENT);
+            let parts = master.chunks_mut(part).zip(gradient.chunks(part));
+            let parts = parts.zip(first.chunks_mut(part).zip(second.chunks_mut(part)));
             if <T as super::Element>::KIND == Kind::Float {
-                adam::step(step, master, gradient, first, second);
+                let update = |((p, g), (m, v)): Part<'_, T>| adam::step(step, p, g, m, v);
+                in_parallel(parts.map(|part| move || update(part)));
             } else {
                 let mut copy = RowsMut::<T>::of(&mut self.compute)?;
-                adam::step_with_copy(step, master, gradient, first, second, copy.row(0));
+                let update = |(((p, g), (m, v)), copy): (Part<'_, T>, &mut [T])| {
+                    adam::step_with_copy(step, p, g, m, v, copy);
+                };
+                in_parallel(parts.zip(copy.row(0).chunks_mut(part)).map(|part| move || update(part)));
             }
             Ok(())
         })

@@ -80,6 +80,7 @@ pub(super) struct Config {
     pub(super) tau: f32,
     pub(super) embedding_threshold: u32,
     pub(super) mixed_precision: bool,
+    pub(super) threads: usize,
 }
 
 impl Config {
@@ -120,6 +121,7 @@ impl Config {
             tau: float(&TAU) as f32,
             embedding_threshold: int(&EMBEDDING_THRESHOLD) as u32,
             mixed_precision: options.own(&MIXED_PRECISION) == OptionValue::Bool(true),
+            threads: options.threads.max(1),
         })
     }
 }

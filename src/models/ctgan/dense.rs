@@ -1,6 +1,10 @@
 //! How encoded rows stand in the dense rows that the networks see.
 
-use crate::encode::{Layout, SubColumn};
+use super::conditions::Condition;
+use crate::{
+    encode::{CodeMatrix, Layout, SubColumn, SubColumnData},
+    torch::{Rows, kernels::sparse::SparseRows},
+};
 
 /// A sub-column's place in a dense row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +95,45 @@ impl Dense {
             dense.conditions.push(ConditionColumn { subcolumn, at, cardinality: cardinality as usize, first });
         }
         dense
+    }
+
+    /// Adds a conditional vector, `offset` columns on, to the sparse row under way. `embeddings` are the tables'.
+    pub(super) fn push_condition(
+        &self,
+        condition: Condition,
+        embeddings: &[Rows<'_, f32>],
+        offset: usize,
+        rows: &mut SparseRows,
+    ) {
+        let column = &self.conditions[condition.column];
+        match self.segments[column.subcolumn] {
+            Segment::Embedded { table, .. } => {
+                let vector = embeddings[table].row(condition.code).iter().enumerate();
+                vector.for_each(|(i, &value)| rows.push(offset + column.at + i, value));
+            }
+            _ => rows.push(offset + column.at + condition.code, 1.0),
+        }
+    }
+
+    /// Adds row `row` of `table`, `offset` columns on, to the sparse row under way.
+    pub(super) fn push_row(
+        &self,
+        table: &CodeMatrix,
+        row: usize,
+        embeddings: &[Rows<'_, f32>],
+        offset: usize,
+        rows: &mut SparseRows,
+    ) {
+        for (&segment, data) in self.segments.iter().zip(&table.subcolumns) {
+            match (segment, data) {
+                (Segment::Scalar { at }, SubColumnData::Scalar(values)) => rows.push(offset + at, values[row]),
+                (Segment::Embedded { at, table, .. }, data) => {
+                    let vector = embeddings[table].row(data.code(row) as usize).iter().enumerate();
+                    vector.for_each(|(i, &value)| rows.push(offset + at + i, value));
+                }
+                (segment, data) => rows.push(offset + segment.place().0 + data.code(row) as usize, 1.0),
+            }
+        }
     }
 
     /// Positions of scalars.

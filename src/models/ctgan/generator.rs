@@ -1,8 +1,8 @@
 //! The generator in training: noise and condition in, dense rows out, and its gradients, written out by hand.
 //!
 //! Two residual layers (each layer's input is all that came before, its output appended) and a linear head. All
-//! layers read prefixes of one matrix, so nothing is concatenated:
-//! `[condition | 1 | padding | noise | hidden 1 | hidden 2]`.
+//! layers read prefixes of one matrix, `[noise | hidden 1 | hidden 2]`, so nothing is concatenated. The condition
+//! and the constant 1 are sparse rows: the first rows of every weight are theirs, and their product is a sum of few.
 
 use super::{
     conditions::Condition,
@@ -13,11 +13,12 @@ use crate::{
     Result,
     noise::{Noise, Purpose},
     torch::{
-        Adam, Element, Parameters, RowsMut, by_kind, cast,
+        Adam, Element, Parameters, Rows, by_kind, cast,
         kernels::{
             activation::{self, Target},
             norm::{self, Statistics},
             segments::Segments,
+            sparse::SparseRows,
         },
         multiply, write_rows,
     },
@@ -50,6 +51,7 @@ pub(super) struct Generator {
     device: Device,
     tau: f32,
     adam: Adam,
+    threads: usize,
     pub(super) parameters: Parameters,
     hidden: Vec<Hidden>,
     head: usize,
@@ -65,6 +67,7 @@ pub(super) struct Generator {
 /// A forward pass.
 #[derive(Debug)]
 struct Pass {
+    conditions: SparseRows,
     matrix: Tensor,
     hidden: Vec<(Tensor, Statistics)>,
     logits: Tensor,
@@ -92,17 +95,17 @@ impl Generator {
         let noise_at = (dense.condition_width + 1).next_multiple_of(ALIGNMENT);
         let mut shapes = Vec::new();
         let mut hidden = Vec::new();
-        let mut input = noise_at + config.latent;
+        let mut input = config.latent;
         for (i, &width) in config.generator_widths.iter().enumerate() {
             let at = shapes.len();
             hidden.push(Hidden { weight: at, scale: at + 1, shift: at + 2, input, width });
-            shapes.push((format!("hidden.{i}.weight"), input, width));
+            shapes.push((format!("hidden.{i}.weight"), noise_at + input, width));
             shapes.push((format!("hidden.{i}.scale"), 1, width));
             shapes.push((format!("hidden.{i}.shift"), 1, width));
             input += width;
         }
         let head = shapes.len();
-        shapes.push(("head.weight".to_owned(), input, dense.width));
+        shapes.push(("head.weight".to_owned(), noise_at + input, dense.width));
         let mut tables = Vec::new();
         for table in dense.tables() {
             tables.push((table, shapes.len(), shapes.len() + 1));
@@ -126,6 +129,7 @@ impl Generator {
             device,
             tau: config.tau,
             adam,
+            threads: config.threads,
             parameters,
             hidden,
             head,
@@ -171,34 +175,54 @@ impl Generator {
         self.parameters.masters_changed()
     }
 
-    /// Embedding vectors of `codes` in the `table`-th embedded sub-column.
-    pub(super) fn embed(&self, table: usize, codes: &[i64]) -> Result<Tensor> {
-        let index = Tensor::f_from_slice(codes)?.f_to_device(self.device)?;
-        Ok(self.parameters.weight(self.tables[table].1)?.f_index_select(0, &index)?)
+    /// The embedding matrices in host memory: of the generator itself where that is the CPU's.
+    pub(super) fn embeddings(&self) -> Result<Vec<Tensor>> {
+        let host =
+            |&(_, weight, _): &(Table, usize, usize)| Ok(self.parameters.master(weight)?.f_to_device(Device::Cpu)?);
+        self.tables.iter().map(host).collect()
     }
 
-    /// Writes the conditional vectors of `conditions` into `out` (`[n, condition_width]` or wider; what lies
-    /// beyond is set to `beyond(position)`).
-    pub(super) fn write_conditions(
-        &self,
-        conditions: &[Condition],
-        out: &mut Tensor,
-        beyond: impl Fn(usize) -> f32,
-    ) -> Result<()> {
-        by_kind!(self.kind, T => write_rows(out, |rows| one_hot_conditions::<T>(&self.dense, conditions, rows, beyond)))?;
-        for (which, column) in self.dense.conditions.iter().enumerate() {
-            let Segment::Embedded { width, table, .. } = self.dense.segments[column.subcolumn] else { continue };
-            let (rows, codes): (Vec<i64>, Vec<i64>) = (conditions.iter().enumerate())
-                .filter(|(_, condition)| condition.column == which)
-                .map(|(row, condition)| (row as i64, condition.code as i64))
-                .unzip();
-            if !rows.is_empty() {
-                let rows = Tensor::f_from_slice(&rows)?.f_to_device(self.device)?;
-                let mut place = out.f_narrow(1, column.at as i64, width as i64)?;
-                let _ = place.f_index_copy_(0, &rows, &self.embed(table, &codes)?)?;
+    /// The conditional vectors of `count` rows as sparse rows, the constant 1 after each.
+    fn sparse_conditions(&self, conditions: &[Condition], count: usize) -> Result<SparseRows> {
+        let embeddings = self.embeddings()?;
+        let embeddings = embeddings.iter().map(Rows::<f32>::of).collect::<Result<Vec<_>>>()?;
+        let mut rows = SparseRows::new(self.dense.condition_width + 1);
+        for row in 0..count {
+            if let Some(condition) = conditions.get(row) {
+                self.dense.push_condition(*condition, &embeddings, 0, &mut rows);
             }
+            rows.push(self.dense.condition_width, 1.0);
+            rows.end_row();
         }
-        Ok(())
+        Ok(rows)
+    }
+
+    /// A weight's rows of condition and constant.
+    fn condition_rows(&self, weight: &Tensor) -> Result<Tensor> {
+        Ok(weight.f_narrow(0, 0, self.dense.condition_width as i64 + 1)?)
+    }
+
+    /// A weight's rows of the matrix, from column `from` on.
+    fn matrix_rows(&self, weight: &Tensor, from: usize) -> Result<Tensor> {
+        let at = (self.noise_at + from) as i64;
+        Ok(weight.f_narrow(0, at, weight.size()[0] - at)?)
+    }
+
+    /// `conditions · weight + input · weight`, each with its rows.
+    fn affine(&self, conditions: &SparseRows, input: &Tensor, weight: usize) -> Result<Tensor> {
+        let weight = self.parameters.weight(weight)?;
+        let mut out = Tensor::f_empty([input.size()[0], weight.size()[1]], (self.kind, self.device))?;
+        conditions.product(&self.condition_rows(&weight)?, &mut out)?;
+        Ok(out.f_addmm_(input, &self.matrix_rows(&weight, 0)?)?)
+    }
+
+    /// The gradient by a weight, given that by [`Generator::affine`]'s result.
+    fn affine_gradient(&self, conditions: &SparseRows, input: &Tensor, grad: &Tensor, weight: usize) -> Result<()> {
+        let by_weight = self.parameters.gradient(weight)?;
+        multiply(&input.f_tr()?, grad, &self.matrix_rows(&by_weight, 0)?)?;
+        let mut by_conditions = self.condition_rows(&by_weight)?;
+        let _ = by_conditions.f_zero_()?;
+        conditions.add_transposed_product(grad, &mut by_conditions)
     }
 
     /// Generates a batch under `conditions` (`count` rows) into `out` (`[count, width]`), with the noise of
@@ -213,12 +237,10 @@ impl Generator {
         track: bool,
     ) -> Result<()> {
         let n = count as i64;
-        let last = self.hidden.last().map_or(self.noise_at + self.latent, |h| h.input + h.width);
+        let last = self.hidden.last().map_or(self.latent, |h| h.input + h.width);
+        let conditions = self.sparse_conditions(conditions, count)?;
         let matrix = Tensor::f_empty([n, last as i64], (self.kind, self.device))?;
-        let mut head = matrix.f_narrow(1, 0, self.noise_at as i64)?;
-        let one = self.dense.condition_width;
-        self.write_conditions(conditions, &mut head, |at| if at == one { 1.0 } else { 0.0 })?;
-        let mut place = matrix.f_narrow(1, self.noise_at as i64, self.latent as i64)?;
+        let mut place = matrix.f_narrow(1, 0, self.latent as i64)?;
         by_kind!(self.kind, T => write_rows::<T>(&mut place, |mut rows| {
             let mut normal = vec![0f32; count * self.latent];
             latent.fill_normal(block, &mut normal);
@@ -227,8 +249,9 @@ impl Generator {
             }
         }))?;
         let mut hidden = Vec::with_capacity(self.hidden.len());
-        for (layer, (mean, variance)) in self.hidden.iter().zip(&mut self.running) {
-            let x = matrix.f_narrow(1, 0, layer.input as i64)?.f_mm(&self.parameters.weight(layer.weight)?)?;
+        for (layer, (mean, variance)) in self.hidden.iter().zip(&self.running) {
+            let (mut mean, mut variance) = (mean.shallow_clone(), variance.shallow_clone());
+            let x = self.affine(&conditions, &matrix.f_narrow(1, 0, layer.input as i64)?, layer.weight)?;
             let mut y = matrix.f_narrow(1, layer.input as i64, layer.width as i64)?;
             let (scale, shift) = (self.parameters.master(layer.scale)?, self.parameters.master(layer.shift)?);
             let statistics = norm::forward(&x, &scale, &shift, &mut y)?;
@@ -239,7 +262,7 @@ impl Generator {
             }
             hidden.push((x, statistics));
         }
-        let logits = matrix.f_mm(&self.parameters.weight(self.head)?)?;
+        let logits = self.affine(&conditions, &matrix, self.head)?;
         let mut noise = Tensor::f_empty([n, self.dense.width as i64], (Kind::Float, Device::Cpu))?;
         let mut flat = noise.f_view([1, -1])?;
         write_rows::<f32>(&mut flat, |mut rows| gumbel.fill_gumbel(block, rows.row(0)))?;
@@ -260,7 +283,7 @@ impl Generator {
             out.f_narrow(1, table.at as i64, table.width as i64)?.f_copy_(&soft.f_mm(&weight)?)?;
             embedded.push(EmbeddedPass { query, logits: all, soft });
         }
-        self.pass = Some(Pass { matrix, hidden, logits, embedded });
+        self.pass = Some(Pass { conditions, matrix, hidden, logits, embedded });
         Ok(())
     }
 
@@ -300,7 +323,7 @@ impl Generator {
         }
         self.backward(&pass, &grad)?;
         let adam = Adam { learning_rate: self.adam.learning_rate * rate, ..self.adam };
-        self.parameters.step(&adam, number)?;
+        self.parameters.step(&adam, number, self.threads)?;
         Ok(loss)
     }
 
@@ -345,11 +368,10 @@ impl Generator {
 
     /// The gradients of all layers, from that of the logits.
     fn backward(&mut self, pass: &Pass, grad_logits: &Tensor) -> Result<()> {
-        let (matrix, first) = (&pass.matrix, self.noise_at + self.latent);
-        multiply(&matrix.f_tr()?, grad_logits, &self.parameters.gradient(self.head)?)?;
+        let (matrix, first) = (&pass.matrix, self.latent);
+        self.affine_gradient(&pass.conditions, matrix, grad_logits, self.head)?;
         // By the hidden outputs only: neither noise nor condition learns.
-        let from_hidden = |weight: &Tensor| weight.f_narrow(0, first as i64, weight.size()[0] - first as i64);
-        let by_hidden = grad_logits.f_mm(&from_hidden(&self.parameters.weight(self.head)?)?.f_tr()?)?;
+        let by_hidden = grad_logits.f_mm(&self.matrix_rows(&self.parameters.weight(self.head)?, first)?.f_tr()?)?;
         for (layer, (x, statistics)) in self.hidden.iter().zip(&pass.hidden).rev() {
             let place = |t: &Tensor, at: usize| t.f_narrow(1, at as i64, layer.width as i64);
             let mut grad_x = x.f_empty_like()?;
@@ -364,33 +386,14 @@ impl Generator {
                 &mut self.parameters.gradient(layer.shift)?,
             )?;
             let input = matrix.f_narrow(1, 0, layer.input as i64)?;
-            multiply(&input.f_tr()?, &grad_x, &self.parameters.gradient(layer.weight)?)?;
+            self.affine_gradient(&pass.conditions, &input, &grad_x, layer.weight)?;
             if layer.input > first {
-                let weight = from_hidden(&self.parameters.weight(layer.weight)?)?;
+                let weight = self.matrix_rows(&self.parameters.weight(layer.weight)?, first)?;
                 let mut earlier = by_hidden.f_narrow(1, 0, (layer.input - first) as i64)?;
                 let _ = earlier.f_add_(&grad_x.f_mm(&weight.f_tr()?)?)?;
             }
         }
         Ok(())
-    }
-}
-
-fn one_hot_conditions<T: Element>(
-    dense: &Dense,
-    conditions: &[Condition],
-    mut rows: RowsMut<'_, T>,
-    beyond: impl Fn(usize) -> f32,
-) {
-    for r in 0..rows.rows() {
-        let row = rows.row(r);
-        row.fill(T::default());
-        (dense.condition_width..row.len()).for_each(|at| row[at] = T::from_f32(beyond(at)));
-        if let Some(condition) = conditions.get(r) {
-            let column = &dense.conditions[condition.column];
-            if let Segment::OneHot { .. } = dense.segments[column.subcolumn] {
-                row[column.at + condition.code] = T::from_f32(1.0);
-            }
-        }
     }
 }
 
@@ -434,16 +437,31 @@ mod tests {
         // The reference: the same network in libtorch's operations, its gradients automatic.
         let names = generator.parameters.named(&generator.parameters.master).unwrap();
         let weights: Vec<_> = names.iter().map(|(_, master)| master.copy().set_requires_grad(true)).collect();
-        let first = (generator.noise_at + generator.latent) as i64;
-        let mut matrix = generator.pass.as_ref().unwrap().matrix.narrow(1, 0, first).copy();
+        let pass = generator.pass.as_ref().unwrap();
+        let mut matrix = pass.matrix.narrow(1, 0, generator.latent as i64).copy();
+        let mut dense_conditions = vec![0f32; n as usize * generator.noise_at];
+        for (row, condition) in dense_conditions.chunks_mut(generator.noise_at).zip(&conditions) {
+            row[dense.condition_width] = 1.0;
+            if condition.column == 0 {
+                row[condition.code] = 1.0;
+            } else {
+                let table = weights[generator.tables[0].1].detach();
+                for j in 0..generator.tables[0].0.width {
+                    row[3 + j] = table.double_value(&[condition.code as i64, j as i64]) as f32;
+                }
+            }
+        }
+        let dense_conditions = Tensor::from_slice(&dense_conditions).view([n, -1]);
+        let affine =
+            |matrix: &Tensor, weight: usize| Tensor::cat(&[&dense_conditions, matrix], 1).matmul(&weights[weight]);
         for layer in &generator.hidden {
-            let x = matrix.matmul(&weights[layer.weight]);
+            let x = affine(&matrix, layer.weight);
             let centred = &x - x.mean_dim(0, true, Kind::Float);
             let deviation = (centred.square().mean_dim(0, true, Kind::Float) + norm::EPSILON).sqrt();
             let y = (centred / deviation * &weights[layer.scale] + &weights[layer.shift]).relu();
             matrix = Tensor::cat(&[&matrix, &y], 1);
         }
-        let logits = matrix.matmul(&weights[generator.head]);
+        let logits = affine(&matrix, generator.head);
         let mut values = vec![0f32; n as usize * dense.width];
         gumbel.fill_gumbel(4, &mut values);
         let row_noise = Tensor::from_slice(&values).view([n, -1]);

@@ -4,7 +4,7 @@ use super::{
     conditions::{Draw, TrainingSampler},
     config::Config,
     critic::Critic,
-    dense::{Dense, Segment},
+    dense::Dense,
     generator::{ALIGNMENT, Generator},
     model::{CtganModel, Settings},
 };
@@ -17,7 +17,7 @@ use crate::{
         validation::{Split, Validator},
     },
     noise::{Noise, Purpose},
-    torch::{Element, Parameters, RowsMut, bf16_is_fast, by_kind, resolve, use_threads, write_rows},
+    torch::{Parameters, Rows, bf16_is_fast, kernels::sparse::SparseRows, resolve, use_threads},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -47,7 +47,6 @@ pub(super) struct Trainer<'a> {
     rows: TrainingSampler,
     validator: Validator,
     device: Device,
-    kind: Kind,
     batch: usize,
     steps_per_epoch: u64,
     row_width: usize,
@@ -74,7 +73,6 @@ struct Position {
 
 struct Streams {
     fake: Purpose,
-    real: Purpose,
     own: Purpose,
     critic_latent: Purpose,
     critic_gumbel: Purpose,
@@ -90,7 +88,6 @@ impl Streams {
         let purpose = |name: &str| noise.purpose(&format!("ctgan/{name}"));
         Self {
             fake: purpose("critic/conditions"),
-            real: purpose("critic/permutation"),
             own: purpose("generator/conditions"),
             critic_latent: purpose("critic/latent"),
             critic_gumbel: purpose("critic/gumbel"),
@@ -131,10 +128,16 @@ impl<'a> Trainer<'a> {
         let steps_per_epoch = (split.train.len() / batch).max(1) as u64;
         let rows = TrainingSampler::new(&dense, data.rows, split.train);
         let noise = Noise::new(options.seed, b"training");
-        let used = dense.width + dense.condition_width;
-        let row_width = used.next_multiple_of(ALIGNMENT);
+        let row_width = dense.width.next_multiple_of(ALIGNMENT);
         let generator = Generator::new(dense.clone(), &config, &frequencies, &noise, kind, device)?;
-        let critic = Critic::new(&config, batch / config.pac, (row_width, used), &noise, kind, device)?;
+        let critic = Critic::new(
+            &config,
+            batch / config.pac,
+            (row_width, dense.width, dense.condition_width),
+            &noise,
+            kind,
+            device,
+        )?;
         let position =
             Position { step: 0, recoveries: 0, loss: 0.0, critic_loss: 0.0, best_score: None, best_epoch: 0 };
         Ok(Self {
@@ -146,7 +149,6 @@ impl<'a> Trainer<'a> {
             rows,
             validator,
             device,
-            kind,
             batch,
             steps_per_epoch,
             row_width,
@@ -243,52 +245,63 @@ impl<'a> Trainer<'a> {
             critic += self.critic_step(number, rate)? / self.config.critic_steps as f64;
         }
         let draw = self.rows.draw(&self.streams.own, step, self.batch);
-        let mut rows = self.critic.generated_rows(self.row_width)?;
-        self.place_conditions(&draw, &mut rows)?;
-        let mut out = rows.f_narrow(1, 0, self.dense.width as i64)?;
         let noise = (&self.streams.latent, &self.streams.gumbel);
-        self.generator.forward(&draw.conditions, self.batch, noise, step, &mut out, true)?;
-        let (loss, grad) = self.critic.judge(&self.streams.judge_dropout, step, self.row_width)?;
+        let out = self.critic.generated_rows(self.row_width)?.f_narrow(1, 0, self.dense.width as i64)?;
+        let mut place = out.shallow_clone();
+        self.generator.forward(&draw.conditions, self.batch, noise, step, &mut place, true)?;
+        let conditions = self.packed_conditions(&draw)?;
+        let (loss, grad) = self.critic.judge(&conditions, &self.streams.judge_dropout, step, self.row_width)?;
         let grad = grad.f_narrow(1, 0, self.dense.width as i64)?;
         let cross_entropy = self.generator.learn(&draw.conditions, &out, &grad, step + 1, rate)?;
         Ok(Losses { generator: loss + cross_entropy, critic })
     }
 
     fn critic_step(&mut self, number: u64, rate: f64) -> Result<f64> {
-        let mut draw = self.rows.draw(&self.streams.fake, number, self.batch);
-        let mut rows = self.critic.generated_rows(self.row_width)?;
-        self.place_conditions(&draw, &mut rows)?;
-        let mut out = rows.f_narrow(1, 0, self.dense.width as i64)?;
+        let draw = self.rows.draw(&self.streams.fake, number, self.batch);
+        let mut out = self.critic.generated_rows(self.row_width)?.f_narrow(1, 0, self.dense.width as i64)?;
         let noise = (&self.streams.critic_latent, &self.streams.critic_gumbel);
         self.generator.forward(&draw.conditions, self.batch, noise, number, &mut out, false)?;
-        // The real rows meet the same conditions in another order: other packs.
-        permute(&mut draw, &self.streams.real, number);
-        let mut rows = self.critic.real_rows(self.row_width)?;
-        self.place_conditions(&draw, &mut rows)?;
-        self.place_rows(&draw.rows, &mut rows)?;
+        let real = self.packed_rows(&draw)?;
+        let conditions = self.packed_conditions(&draw)?;
         let due = number.is_multiple_of(self.config.penalty_every);
         let penalty = if due { self.config.penalty_every as f64 } else { 0.0 };
         let noise = (&self.streams.dropout, &self.streams.interpolation);
-        self.critic.learn(noise, number, number + 1, rate, penalty)
+        self.critic.learn((&real, &conditions), noise, number, number + 1, rate, penalty)
     }
 
-    fn place_conditions(&self, draw: &Draw, rows: &mut tch::Tensor) -> Result<()> {
-        let at = self.dense.width as i64;
-        let mut place = rows.f_narrow(1, at, self.row_width as i64 - at)?;
-        self.generator.write_conditions(&draw.conditions, &mut place, |_| 0.0)
+    /// The conditional vectors of a batch, pack by pack.
+    fn packed_conditions(&self, draw: &Draw) -> Result<SparseRows> {
+        self.packed(self.dense.condition_width, |r, offset, embeddings, pack| {
+            if let Some(condition) = draw.conditions.get(r) {
+                self.dense.push_condition(*condition, embeddings, offset, pack);
+            }
+        })
     }
 
-    /// Writes rows of the table, dense, into `out`.
-    fn place_rows(&self, rows: &[u32], out: &mut tch::Tensor) -> Result<()> {
-        let mut place = out.f_narrow(1, 0, self.dense.width as i64)?;
-        by_kind!(self.kind, T => write_rows(&mut place, |out| dense_rows::<T>(&self.dense, self.data.rows, rows, out)))?;
-        for (number, table) in self.dense.tables().iter().enumerate() {
-            let codes = &self.data.rows.subcolumns[table.subcolumn];
-            let codes: Vec<i64> = rows.iter().map(|&row| i64::from(codes.code(row as usize))).collect();
-            let mut place = out.f_narrow(1, table.at as i64, table.width as i64)?;
-            place.f_copy_(&self.generator.embed(number, &codes)?)?;
+    /// The real rows of a batch, pack by pack.
+    fn packed_rows(&self, draw: &Draw) -> Result<SparseRows> {
+        self.packed(self.row_width, |r, offset, embeddings, pack| {
+            self.dense.push_row(self.data.rows, draw.rows[r] as usize, embeddings, offset, pack);
+        })
+    }
+
+    /// Packs of rows of `width` columns; `push` adds row `r` at its offset.
+    fn packed(
+        &self,
+        width: usize,
+        push: impl Fn(usize, usize, &[Rows<'_, f32>], &mut SparseRows),
+    ) -> Result<SparseRows> {
+        let embeddings = self.generator.embeddings()?;
+        let embeddings = embeddings.iter().map(Rows::<f32>::of).collect::<Result<Vec<_>>>()?;
+        let mut packs = SparseRows::new(self.config.pac * width);
+        for r in 0..self.batch {
+            let place = r % self.config.pac;
+            push(r, place * width, &embeddings, &mut packs);
+            if place + 1 == self.config.pac {
+                packs.end_row();
+            }
         }
-        Ok(())
+        Ok(packs)
     }
 
     fn validation_due(&self, epoch: u32) -> bool {
@@ -437,36 +450,4 @@ fn embedded_frequencies(dense: &Dense, table: &CodeMatrix, rows: &[u32]) -> Vec<
         counts
     };
     dense.tables().iter().map(of).collect()
-}
-
-/// Shuffles conditions and rows together (Fisher-Yates).
-fn permute(draw: &mut Draw, purpose: &Purpose, block: u64) {
-    let count = draw.rows.len();
-    let mut bits = vec![0u32; count];
-    purpose.fill_u32(block, &mut bits);
-    for (i, bits) in bits.into_iter().enumerate().rev() {
-        let other = ((u64::from(bits) * (i as u64 + 1)) >> 32) as usize;
-        draw.rows.swap(i, other);
-        if !draw.conditions.is_empty() {
-            draw.conditions.swap(i, other);
-        }
-    }
-}
-
-/// Dense rows of codes and scalars, sub-column by sub-column; embedded ones are left at 0.
-fn dense_rows<T: Element>(dense: &Dense, table: &CodeMatrix, rows: &[u32], mut out: RowsMut<'_, T>) {
-    use crate::encode::SubColumnData as Data;
-    (0..rows.len()).for_each(|r| out.row(r).fill(T::default()));
-    let one = T::from_f32(1.0);
-    for (&segment, data) in dense.segments.iter().zip(&table.subcolumns) {
-        let (at, _) = segment.place();
-        let rows = rows.iter().map(|&row| row as usize).enumerate();
-        match (segment, data) {
-            (Segment::Embedded { .. }, _) => {}
-            (_, Data::Scalar(values)) => rows.for_each(|(r, row)| out.row(r)[at] = T::from_f32(values[row])),
-            (_, Data::Code8(codes)) => rows.for_each(|(r, row)| out.row(r)[at + codes[row] as usize] = one),
-            (_, Data::Code16(codes)) => rows.for_each(|(r, row)| out.row(r)[at + codes[row] as usize] = one),
-            (_, Data::Code32(codes)) => rows.for_each(|(r, row)| out.row(r)[at + codes[row] as usize] = one),
-        }
-    }
 }

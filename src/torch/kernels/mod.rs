@@ -11,3 +11,4 @@ pub(crate) mod draw;
 pub(crate) mod math;
 pub(crate) mod norm;
 pub(crate) mod segments;
+pub(crate) mod sparse;
