@@ -9,8 +9,8 @@ mod threads;
 pub use device::{DeviceKind, bf16_is_fast, resolve};
 pub(crate) use parameters::{Adam, Parameters};
 pub(crate) use rows::{Element, Rows, RowsMut, by_kind};
-pub(crate) use threads::in_parallel;
 pub use threads::use_threads;
+pub(crate) use threads::{in_parallel, side_by_side};
 
 use crate::Result;
 use tch::{Device, Kind, Tensor};

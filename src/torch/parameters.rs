@@ -16,6 +16,22 @@ pub(crate) struct Adam {
     pub(crate) weight_decay: f64,
 }
 
+impl Adam {
+    /// The numbers of step `number` (from 1).
+    #[allow(clippy::cast_possible_truncation)]
+    fn at(&self, number: u64) -> Step {
+        let exponent = i32::try_from(number).unwrap_or(i32::MAX);
+        Step {
+            rate: (self.learning_rate / (1.0 - self.beta1.powi(exponent))) as f32,
+            second_correction: (1.0 / (1.0 - self.beta2.powi(exponent)).sqrt()) as f32,
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            epsilon: EPSILON as f32,
+            weight_decay: self.weight_decay as f32,
+        }
+    }
+}
+
 const EPSILON: f64 = 1e-8;
 /// Parameters begin at multiples of this many elements: 64 bytes in bf16, for aligned loads.
 const ALIGNMENT: usize = 32;
@@ -103,17 +119,8 @@ impl Parameters {
     }
 
     /// Step `number` (from 1) of Adam, on `threads` threads.
-    #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn step(&mut self, adam: &Adam, number: u64, threads: usize) -> Result<()> {
-        let exponent = i32::try_from(number).unwrap_or(i32::MAX);
-        let step = Step {
-            rate: (adam.learning_rate / (1.0 - adam.beta1.powi(exponent))) as f32,
-            second_correction: (1.0 / (1.0 - adam.beta2.powi(exponent)).sqrt()) as f32,
-            beta1: adam.beta1 as f32,
-            beta2: adam.beta2 as f32,
-            epsilon: EPSILON as f32,
-            weight_decay: adam.weight_decay as f32,
-        };
+        let step = adam.at(number);
         if self.master.device() != Device::Cpu {
             return self.step_by_operations(step);
         }
@@ -148,5 +155,38 @@ impl Parameters {
         let change = self.first.f_mul_scalar(f64::from(s.rate))?.f_div(&root.f_add_scalar(f64::from(s.epsilon))?)?;
         let _ = self.master.f_sub_(&change)?;
         self.masters_changed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_kernel_the_operations_and_any_threads_agree() {
+        let adam = Adam { learning_rate: 0.01, beta1: 0.5, beta2: 0.9, weight_decay: 0.1 };
+        let run = |kind, threads: Option<usize>| {
+            let shapes = vec![("a".to_owned(), 7, 9), ("b".to_owned(), 1, 70)];
+            let mut parameters = Parameters::new(shapes, kind, Device::Cpu).unwrap();
+            let ramp = Tensor::linspace(-1.0, 1.0, parameters.master.size()[0], (Kind::Float, Device::Cpu));
+            parameters.master.copy_(&ramp);
+            parameters.masters_changed().unwrap();
+            for number in 1..=3 {
+                parameters.gradient.copy_(&(&ramp * 3.0 * number as f64).sin());
+                match threads {
+                    Some(threads) => parameters.step(&adam, number, threads).unwrap(),
+                    None => parameters.step_by_operations(adam.at(number)).unwrap(),
+                }
+            }
+            let rounded = parameters.weight(0).unwrap().to_kind(Kind::Float);
+            assert!((rounded - parameters.master(0).unwrap()).abs().max().double_value(&[]) < 0.01);
+            Vec::<f32>::try_from(&parameters.master).unwrap()
+        };
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let one = run(kind, Some(1));
+            assert_eq!(one, run(kind, Some(3)));
+            assert!(one.iter().zip(run(kind, None)).all(|(a, b)| (a - b).abs() < 1e-5));
+        }
     }
 }

@@ -140,10 +140,6 @@ impl<'a, T: Element> RowsMut<'a, T> {
         self.extent.rows
     }
 
-    pub(crate) fn columns(&self) -> usize {
-        self.extent.columns
-    }
-
     /// Row `row`.
     #[inline(always)]
     pub(crate) fn row(&mut self, row: usize) -> &mut [T] {

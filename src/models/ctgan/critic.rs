@@ -155,21 +155,19 @@ impl Critic {
         Ok(out.f_add_(&self.parameters.weight(B1)?)?)
     }
 
-    /// The first layer of the generated packs, given its part of the conditions.
-    fn generated(&self, conditioned: &Tensor) -> Result<Tensor> {
-        Ok(conditioned.f_addmm(&self.packs_of(&self.left, 0, 1)?, &self.parameters.weight(W1)?)?)
+    /// The first layer of dense packs, given its part of the conditions.
+    fn first_layer(&self, packs: &Tensor, conditioned: &Tensor) -> Result<Tensor> {
+        Ok(conditioned.f_addmm(packs, &self.parameters.weight(W1)?)?)
     }
 
-    /// One step on the packs `real` and those written to [`Critic::generated_rows`], both under `conditions`, with the
-    /// dropout and interpolation noise of `block`, as Adam's step `number` with the learning rate times `rate`, and
-    /// the penalty `penalty` times as strong. Returns the loss.
-    pub(super) fn learn(
-        &mut self,
+    /// The gradients of all parameters by the packs `real` and those written to [`Critic::generated_rows`], both
+    /// under `conditions`, with the dropout and interpolation noise of `block`, and the penalty `penalty` times as
+    /// strong. Returns the loss.
+    pub(super) fn gradients(
+        &self,
         (real, conditions): (&SparseRows, &SparseRows),
         (dropout, interpolation): (&Purpose, &Purpose),
         block: u64,
-        number: u64,
-        rate: f64,
         penalty: f64,
     ) -> Result<f64> {
         let n = self.packs;
@@ -181,7 +179,7 @@ impl Critic {
         let (mut pre_real, mut pre_generated) = (self.packs_of(&pre1, 0, 1)?, self.packs_of(&pre1, 1, 1)?);
         real.product(&self.parameters.weight(W1)?, &mut pre_real)?;
         let _ = pre_real.f_add_(&conditioned)?;
-        pre_generated.f_copy_(&self.generated(&conditioned)?)?;
+        pre_generated.f_copy_(&self.first_layer(&self.packs_of(&self.left, 0, 1)?, &conditioned)?)?;
         let pass = self.pass(&pre1, &masks)?;
         let out = self.output(&pass)?;
         let mean = |at| -> Result<f64> { Ok(self.packs_of(&out, at, 1)?.f_mean(Kind::Double)?.f_double_value(&[])?) };
@@ -232,28 +230,33 @@ impl Critic {
         let mut by_c1 = self.parameters.gradient(C1)?;
         let _ = by_c1.f_zero_()?;
         conditions.add_transposed_product(&by_real.f_add(&by_generated)?, &mut by_c1)?;
-        let adam = Adam { learning_rate: self.adam.learning_rate * rate, ..self.adam };
-        self.parameters.step(&adam, number, self.threads)?;
         Ok(loss)
     }
 
-    /// The generator's side: -mean(critic) of the rows in [`Critic::generated_rows`] under `conditions`, and its
-    /// gradient by them.
+    /// Adam's step `number` by the gradients, with the learning rate times `rate`.
+    pub(super) fn update(&mut self, number: u64, rate: f64) -> Result<()> {
+        let adam = Adam { learning_rate: self.adam.learning_rate * rate, ..self.adam };
+        self.parameters.step(&adam, number, self.threads)
+    }
+
+    /// The generator's side: -mean(critic) of generated `rows` (`[rows, row_width]`, contiguous) under `conditions`,
+    /// and its gradient by them.
     pub(super) fn judge(
         &self,
+        rows: &Tensor,
         conditions: &SparseRows,
         dropout: &Purpose,
         block: u64,
-        row_width: usize,
     ) -> Result<(f64, Tensor)> {
         let masks = self.dropout_mask(self.packs, dropout, block)?;
-        let pass = self.pass(&self.generated(&self.conditioned(conditions)?)?, &masks)?;
+        let packs = rows.f_view([self.packs, -1])?;
+        let pass = self.pass(&self.first_layer(&packs, &self.conditioned(conditions)?)?, &masks)?;
         let loss = -self.output(&pass)?.f_mean(Kind::Double)?.f_double_value(&[])?;
         let by_pre2 =
             pass.slope2.f_mul(&self.parameters.weight(W3)?.f_tr()?)?.f_mul_scalar(-1.0 / self.packs as f64)?;
         let by_pre1 = by_pre2.f_mm(&self.parameters.weight(W2)?.f_tr()?)?.f_mul(&pass.slope1)?;
         let by_input = by_pre1.f_mm(&self.parameters.weight(W1)?.f_tr()?)?;
-        Ok((loss, by_input.f_view([-1, row_width as i64])?))
+        Ok((loss, by_input.f_view(rows.size().as_slice())?))
     }
 }
 
@@ -284,7 +287,7 @@ mod tests {
         let noise = Noise::new(1, b"test");
         let (packs, row_width, used, condition_width) = (6, 8, 7, 3);
         let widths = (row_width, used, condition_width);
-        let mut critic = Critic::new(&config, packs, widths, &noise, Kind::Float, Device::Cpu).unwrap();
+        let critic = Critic::new(&config, packs, widths, &noise, Kind::Float, Device::Cpu).unwrap();
         let mut values = vec![0f32; packs * 2 * row_width];
         noise.purpose("rows").fill_normal(0, &mut values);
         values.chunks_mut(row_width).for_each(|row| row[used] = 0.0);
@@ -330,7 +333,7 @@ mod tests {
         loss += (norm - 1.0).square().mean(Kind::Float) * 30.0;
         loss.backward();
 
-        let ours = critic.learn((&real, &conditions), (&dropout, &interpolation), 3, 1, 1.0, 3.0).unwrap();
+        let ours = critic.gradients((&real, &conditions), (&dropout, &interpolation), 3, 3.0).unwrap();
         assert!((ours - loss.double_value(&[])).abs() < 1e-4, "{ours} {loss:?}");
         for (i, weight) in weights.iter().enumerate() {
             let (wanted, got) = (weight.grad(), critic.parameters.gradient(i).unwrap());

@@ -42,7 +42,7 @@ struct Hidden {
     width: usize,
 }
 
-/// The generator: parameters, running statistics, and what the last forward pass left for the backward pass.
+/// The generator: parameters and running statistics.
 #[derive(Debug)]
 pub(super) struct Generator {
     dense: Arc<Dense>,
@@ -61,12 +61,11 @@ pub(super) struct Generator {
     latent: usize,
     /// Running mean and variance of each hidden layer.
     pub(super) running: Vec<(Tensor, Tensor)>,
-    pass: Option<Pass>,
 }
 
-/// A forward pass.
+/// What a forward pass leaves for the backward pass.
 #[derive(Debug)]
-struct Pass {
+pub(super) struct Pass {
     conditions: SparseRows,
     matrix: Tensor,
     hidden: Vec<(Tensor, Statistics)>,
@@ -137,7 +136,6 @@ impl Generator {
             noise_at,
             latent: config.latent,
             running,
-            pass: None,
         };
         generator.initialise(frequencies, noise)?;
         Ok(generator)
@@ -225,17 +223,15 @@ impl Generator {
         conditions.add_transposed_product(grad, &mut by_conditions)
     }
 
-    /// Generates a batch under `conditions` (`count` rows) into `out` (`[count, width]`), with the noise of
-    /// `block`. With `track`, the running statistics take note of the batch.
+    /// Generates a batch under `conditions` (`count` rows) into `out` (`[count, width]`), with the noise of `block`.
     pub(super) fn forward(
-        &mut self,
+        &self,
         conditions: &[Condition],
         count: usize,
         (latent, gumbel): (&Purpose, &Purpose),
         block: u64,
         out: &mut Tensor,
-        track: bool,
-    ) -> Result<()> {
+    ) -> Result<Pass> {
         let n = count as i64;
         let last = self.hidden.last().map_or(self.latent, |h| h.input + h.width);
         let conditions = self.sparse_conditions(conditions, count)?;
@@ -249,17 +245,11 @@ impl Generator {
             }
         }))?;
         let mut hidden = Vec::with_capacity(self.hidden.len());
-        for (layer, (mean, variance)) in self.hidden.iter().zip(&self.running) {
-            let (mut mean, mut variance) = (mean.shallow_clone(), variance.shallow_clone());
+        for layer in &self.hidden {
             let x = self.affine(&conditions, &matrix.f_narrow(1, 0, layer.input as i64)?, layer.weight)?;
             let mut y = matrix.f_narrow(1, layer.input as i64, layer.width as i64)?;
             let (scale, shift) = (self.parameters.master(layer.scale)?, self.parameters.master(layer.shift)?);
             let statistics = norm::forward(&x, &scale, &shift, &mut y)?;
-            if track {
-                let _ = mean.f_lerp_(&statistics.mean, MOMENTUM)?;
-                let unbiased = statistics.variance.f_mul_scalar(count as f64 / (count.max(2) - 1) as f64)?;
-                let _ = variance.f_lerp_(&unbiased, MOMENTUM)?;
-            }
             hidden.push((x, statistics));
         }
         let logits = self.affine(&conditions, &matrix, self.head)?;
@@ -283,27 +273,21 @@ impl Generator {
             out.f_narrow(1, table.at as i64, table.width as i64)?.f_copy_(&soft.f_mm(&weight)?)?;
             embedded.push(EmbeddedPass { query, logits: all, soft });
         }
-        self.pass = Some(Pass { conditions, matrix, hidden, logits, embedded });
-        Ok(())
+        Ok(Pass { conditions, matrix, hidden, logits, embedded })
     }
 
-    /// The second half of a generator step: given the last forward pass' output and the critic's gradient by it,
-    /// adds the cross-entropy on the conditions and updates the parameters as step `number`, with the learning
-    /// rate times `rate`. Returns the cross-entropy.
+    /// The gradients of all parameters, given a forward pass, its output and the critic's gradient by it, with the
+    /// cross-entropy on the conditions added. Returns the cross-entropy.
     ///
     /// The embeddings are the generator's: they learn through what it generates and through the cross-entropy.
     /// Where they represent real rows and conditions they are constants.
-    pub(super) fn learn(
-        &mut self,
+    pub(super) fn gradients(
+        &self,
+        pass: &Pass,
         conditions: &[Condition],
         out: &Tensor,
         grad_out: &Tensor,
-        number: u64,
-        rate: f64,
     ) -> Result<f64> {
-        let Some(pass) = self.pass.take() else {
-            return Err(crate::SynthError::Internal("a backward pass without a forward pass".into()));
-        };
         let n = pass.matrix.size()[0];
         let mut grad = pass.logits.f_empty_like()?;
         activation::backward(&self.segments, out, grad_out, self.tau, &mut grad)?;
@@ -321,10 +305,21 @@ impl Generator {
         for (number, embedded) in pass.embedded.iter().enumerate() {
             loss += self.learn_embedding(number, embedded, conditions, grad_out, &mut grad)?;
         }
-        self.backward(&pass, &grad)?;
-        let adam = Adam { learning_rate: self.adam.learning_rate * rate, ..self.adam };
-        self.parameters.step(&adam, number, self.threads)?;
+        self.backward(pass, &grad)?;
         Ok(loss)
+    }
+
+    /// Adam's step `number` by the gradients, with the learning rate times `rate`; the running statistics take note of
+    /// the batch of `pass`.
+    pub(super) fn update(&mut self, pass: &Pass, number: u64, rate: f64) -> Result<()> {
+        let count = pass.matrix.size()[0];
+        let unbiased = count as f64 / (count.max(2) - 1) as f64;
+        for ((_, statistics), (mean, variance)) in pass.hidden.iter().zip(&mut self.running) {
+            let _ = mean.f_lerp_(&statistics.mean, MOMENTUM)?;
+            let _ = variance.f_lerp_(&statistics.variance.f_mul_scalar(unbiased)?, MOMENTUM)?;
+        }
+        let adam = Adam { learning_rate: self.adam.learning_rate * rate, ..self.adam };
+        self.parameters.step(&adam, number, self.threads)
     }
 
     /// Gradients of one embedded sub-column: of its table and bias, and into `grad` of its query.
@@ -367,7 +362,7 @@ impl Generator {
     }
 
     /// The gradients of all layers, from that of the logits.
-    fn backward(&mut self, pass: &Pass, grad_logits: &Tensor) -> Result<()> {
+    fn backward(&self, pass: &Pass, grad_logits: &Tensor) -> Result<()> {
         let (matrix, first) = (&pass.matrix, self.latent);
         self.affine_gradient(&pass.conditions, matrix, grad_logits, self.head)?;
         // By the hidden outputs only: neither noise nor condition learns.
@@ -425,19 +420,18 @@ mod tests {
         let dense = Arc::new(Dense::new(&layout, 6));
         let noise = Noise::new(1, b"test");
         let (latent, gumbel) = (noise.purpose("latent"), noise.purpose("gumbel"));
-        let mut generator =
+        let generator =
             Generator::new(dense.clone(), &config, &[vec![1.0 / 9.0; 9]], &noise, Kind::Float, Device::Cpu).unwrap();
         let n = 12i64;
         let conditions: Vec<_> = (0..n as usize)
             .map(|row| Condition { column: row % 2, code: (5 * row) % cardinalities[row % 2] })
             .collect();
         let mut out = Tensor::zeros([n, dense.width as i64], (Kind::Float, Device::Cpu));
-        generator.forward(&conditions, n as usize, (&latent, &gumbel), 4, &mut out, false).unwrap();
+        let pass = generator.forward(&conditions, n as usize, (&latent, &gumbel), 4, &mut out).unwrap();
 
         // The reference: the same network in libtorch's operations, its gradients automatic.
         let names = generator.parameters.named(&generator.parameters.master).unwrap();
         let weights: Vec<_> = names.iter().map(|(_, master)| master.copy().set_requires_grad(true)).collect();
-        let pass = generator.pass.as_ref().unwrap();
         let mut matrix = pass.matrix.narrow(1, 0, generator.latent as i64).copy();
         let mut dense_conditions = vec![0f32; n as usize * generator.noise_at];
         for (row, condition) in dense_conditions.chunks_mut(generator.noise_at).zip(&conditions) {
@@ -488,7 +482,7 @@ mod tests {
         }
         loss.backward();
 
-        let ours = generator.learn(&conditions, &out, &grad_out, 1, 1.0).unwrap();
+        let ours = generator.gradients(&pass, &conditions, &out, &grad_out).unwrap();
         assert!((ours - cross_entropy).abs() < 1e-5, "{ours} {cross_entropy}");
         for (i, (name, _)) in names.iter().enumerate() {
             let (wanted, got) = (weights[i].grad(), generator.parameters.gradient(i).unwrap());

@@ -1,11 +1,14 @@
-//! The training loop: critic and generator in turn, validation, recovery, checkpoints.
+//! The training loop: critic and generator, validation, recovery, checkpoints.
+//!
+//! A step takes the gradients of both networks at the same weights, side by side on two threads, then updates both.
+//! Each half runs on its own half of the threads, so neither waits for the other between its small products.
 
 use super::{
     conditions::{Draw, TrainingSampler},
     config::Config,
     critic::Critic,
     dense::Dense,
-    generator::{ALIGNMENT, Generator},
+    generator::{ALIGNMENT, Generator, Pass},
     model::{CtganModel, Settings},
 };
 use crate::{
@@ -17,7 +20,7 @@ use crate::{
         validation::{Split, Validator},
     },
     noise::{Noise, Purpose},
-    torch::{Parameters, Rows, bf16_is_fast, kernels::sparse::SparseRows, resolve, use_threads},
+    torch::{Parameters, Rows, bf16_is_fast, kernels::sparse::SparseRows, resolve, side_by_side, use_threads},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -25,7 +28,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 /// Losses are looked at every so many steps.
 const CHECK_EVERY: u64 = 10;
@@ -47,6 +50,7 @@ pub(super) struct Trainer<'a> {
     rows: TrainingSampler,
     validator: Validator,
     device: Device,
+    kind: Kind,
     batch: usize,
     steps_per_epoch: u64,
     row_width: usize,
@@ -55,6 +59,11 @@ pub(super) struct Trainer<'a> {
     critic: Critic,
     position: Position,
     best: Option<ModelState>,
+    /// Tests only: the step whose update breaks the weights, once or always.
+    #[cfg(test)]
+    pub(super) poison_at: Option<u64>,
+    #[cfg(test)]
+    pub(super) poison_always: bool,
 }
 
 /// Where the training stands; all of it is in a checkpoint.
@@ -149,6 +158,7 @@ impl<'a> Trainer<'a> {
             rows,
             validator,
             device,
+            kind,
             batch,
             steps_per_epoch,
             row_width,
@@ -157,6 +167,10 @@ impl<'a> Trainer<'a> {
             critic,
             position,
             best: None,
+            #[cfg(test)]
+            poison_at: None,
+            #[cfg(test)]
+            poison_always: false,
             config,
         })
     }
@@ -176,6 +190,11 @@ impl<'a> Trainer<'a> {
             if observer.cancelled() {
                 observer.checkpoint(self.checkpoint()?)?;
                 return Err(SynthError::Cancelled);
+            }
+            #[cfg(test)]
+            if self.poison_always || self.poison_at.take_if(|at| *at == self.position.step).is_some() {
+                let _ = self.generator.parameters.master.f_fill_(f64::NAN)?;
+                self.generator.parameters.masters_changed()?;
             }
             let losses = self.step()?;
             self.position.step += 1;
@@ -239,34 +258,49 @@ impl<'a> Trainer<'a> {
     fn step(&mut self) -> Result<Losses> {
         let step = self.position.step;
         let rate = 0.5f64.powi(self.position.recoveries as i32);
-        let mut critic = 0.0;
-        for i in 0..self.config.critic_steps {
-            let number = step * self.config.critic_steps + i;
-            critic += self.critic_step(number, rate)? / self.config.critic_steps as f64;
+        let last = (step + 1) * self.config.critic_steps - 1;
+        for number in last + 1 - self.config.critic_steps..last {
+            self.critic_gradients(number)?;
+            self.critic.update(number + 1, rate)?;
         }
-        let draw = self.rows.draw(&self.streams.own, step, self.batch);
-        let noise = (&self.streams.latent, &self.streams.gumbel);
-        let out = self.critic.generated_rows(self.row_width)?.f_narrow(1, 0, self.dense.width as i64)?;
-        let mut place = out.shallow_clone();
-        self.generator.forward(&draw.conditions, self.batch, noise, step, &mut place, true)?;
-        let conditions = self.packed_conditions(&draw)?;
-        let (loss, grad) = self.critic.judge(&conditions, &self.streams.judge_dropout, step, self.row_width)?;
-        let grad = grad.f_narrow(1, 0, self.dense.width as i64)?;
-        let cross_entropy = self.generator.learn(&draw.conditions, &out, &grad, step + 1, rate)?;
-        Ok(Losses { generator: loss + cross_entropy, critic })
+        let threads = if self.device == Device::Cpu { self.threads } else { 1 };
+        let (critic, generator) = side_by_side(
+            &*self,
+            threads,
+            |trainer| trainer.critic_gradients(last),
+            |trainer| trainer.generator_gradients(step),
+        )?;
+        let (critic, (generator, pass)) = (critic?, generator?);
+        self.critic.update(last + 1, rate)?;
+        self.generator.update(&pass, step + 1, rate)?;
+        Ok(Losses { generator, critic })
     }
 
-    fn critic_step(&mut self, number: u64, rate: f64) -> Result<f64> {
+    /// The generator's gradients at `step`, and its loss.
+    fn generator_gradients(&self, step: u64) -> Result<(f64, Pass)> {
+        let draw = self.rows.draw(&self.streams.own, step, self.batch);
+        let rows = Tensor::f_zeros([self.batch as i64, self.row_width as i64], (self.kind, self.device))?;
+        let mut out = rows.f_narrow(1, 0, self.dense.width as i64)?;
+        let noise = (&self.streams.latent, &self.streams.gumbel);
+        let pass = self.generator.forward(&draw.conditions, self.batch, noise, step, &mut out)?;
+        let conditions = self.packed_conditions(&draw)?;
+        let (loss, grad) = self.critic.judge(&rows, &conditions, &self.streams.judge_dropout, step)?;
+        let grad = grad.f_narrow(1, 0, self.dense.width as i64)?;
+        Ok((loss + self.generator.gradients(&pass, &draw.conditions, &out, &grad)?, pass))
+    }
+
+    /// The critic's gradients at its step `number`, and its loss.
+    fn critic_gradients(&self, number: u64) -> Result<f64> {
         let draw = self.rows.draw(&self.streams.fake, number, self.batch);
         let mut out = self.critic.generated_rows(self.row_width)?.f_narrow(1, 0, self.dense.width as i64)?;
         let noise = (&self.streams.critic_latent, &self.streams.critic_gumbel);
-        self.generator.forward(&draw.conditions, self.batch, noise, number, &mut out, false)?;
+        self.generator.forward(&draw.conditions, self.batch, noise, number, &mut out)?;
         let real = self.packed_rows(&draw)?;
         let conditions = self.packed_conditions(&draw)?;
         let due = number.is_multiple_of(self.config.penalty_every);
         let penalty = if due { self.config.penalty_every as f64 } else { 0.0 };
         let noise = (&self.streams.dropout, &self.streams.interpolation);
-        self.critic.learn((&real, &conditions), noise, number, number + 1, rate, penalty)
+        self.critic.gradients((&real, &conditions), noise, number, penalty)
     }
 
     /// The conditional vectors of a batch, pack by pack.
@@ -401,7 +435,7 @@ impl<'a> Trainer<'a> {
         let damaged = |reason: String| SynthError::Artifact { path: "checkpoint".to_owned(), reason };
         let position: Position =
             serde_json::from_value(state.settings.clone()).map_err(|error| damaged(error.to_string()))?;
-        let load = |name: &str, into: &mut tch::Tensor| -> Result<()> {
+        let load = |name: &str, into: &mut Tensor| -> Result<()> {
             let host = state.tensors.get(name).ok_or_else(|| damaged(format!("`{name}` is missing")))?;
             if host.shape.iter().map(|&n| n as i64).ne(into.size()) {
                 return Err(damaged(format!("`{name}` has shape {:?} instead of {:?}", host.shape, into.size())));
@@ -436,7 +470,7 @@ impl<'a> Trainer<'a> {
     }
 }
 
-fn parts(parameters: &Parameters) -> [(&'static str, &tch::Tensor); 3] {
+fn parts(parameters: &Parameters) -> [(&'static str, &Tensor); 3] {
     [("weight", &parameters.master), ("first", &parameters.first), ("second", &parameters.second)]
 }
 

@@ -241,3 +241,92 @@ fn padded(index: &SegmentIndex, rows: &Tensor, padding: f64) -> Result<Tensor> {
     let _ = last.f_fill_(padding)?;
     Ok(rows.f_index_select(1, &index.gather)?.f_view([-1, index.shape.0, index.shape.1])?)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use half::bf16;
+    use tch::Device;
+
+    fn random(n: i64, width: i64, at: u64) -> Tensor {
+        let mut values = vec![0f32; (n * width) as usize];
+        crate::noise::Noise::new(2, b"kernels").purpose("values").fill_normal(at, &mut values);
+        Tensor::from_slice(&values).view([n, width]) * 2.0
+    }
+
+    /// A row of a distribution, a scalar, a column to pass over, a distribution of one code, a scalar, a distribution.
+    fn segments() -> Segments {
+        Segments::new(14, vec![4, 7], vec![(0, 4), (6, 1), (8, 6)], Device::Cpu).unwrap()
+    }
+
+    fn difference(a: &Tensor, b: &Tensor) -> f64 {
+        (a.to_kind(Kind::Float) - b.to_kind(Kind::Float)).abs().max().double_value(&[])
+    }
+
+    #[test]
+    fn kernels_and_operations_agree() {
+        let mut segments = segments();
+        let targets: Vec<_> = (0..9)
+            .map(|row| {
+                (row % 4 < 3).then(|| Target { distribution: row % 3, code: if row % 3 == 1 { 0 } else { row % 4 } })
+            })
+            .collect();
+        for (kind, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, 0.05)] {
+            let (logits, gumbel) = (random(9, 14, 0).to_kind(kind), random(9, 14, 1));
+            let grad_out = random(9, 14, 2).to_kind(kind);
+            let run = |segments: &Segments| {
+                let mut out = logits.full_like(0.25);
+                forward(segments, &logits, &gumbel, 0.5, &mut out).unwrap();
+                let mut grad = logits.full_like(7.0);
+                backward(segments, &out, &grad_out, 0.5, &mut grad).unwrap();
+                let loss = cross_entropy(segments, &logits, &targets, 0.125, &mut grad).unwrap();
+                (out, grad, loss)
+            };
+            segments.index = None;
+            let (out, grad, loss) = run(&segments);
+            segments.index = Some(SegmentIndex::new(&segments, Device::Cpu).unwrap());
+            let (wanted_out, wanted_grad, wanted_loss) = run(&segments);
+            assert!(difference(&out, &wanted_out) < tolerance, "{kind:?} {}", difference(&out, &wanted_out));
+            assert!(difference(&grad, &wanted_grad) < tolerance, "{kind:?} {}", difference(&grad, &wanted_grad));
+            assert!((loss - wanted_loss).abs() < tolerance, "{kind:?} {loss} {wanted_loss}");
+            assert_eq!(difference(&out.narrow(1, 5, 1), &out.narrow(1, 5, 1).full_like(0.25)), 0.0);
+        }
+    }
+
+    #[test]
+    fn gradients_are_those_of_automatic_differentiation() {
+        let segments = segments();
+        let (gumbel, grad_out) = (random(9, 14, 1), random(9, 14, 2));
+        let logits = random(9, 14, 0).set_requires_grad(true);
+        let soft =
+            |at, length| ((logits.narrow(1, at, length) + gumbel.narrow(1, at, length)) / 0.5).softmax(-1, Kind::Float);
+        let parts = [
+            soft(0, 4),
+            logits.narrow(1, 4, 1).tanh(),
+            logits.narrow(1, 5, 1) * 0.0,
+            soft(6, 1),
+            logits.narrow(1, 7, 1).tanh(),
+            soft(8, 6),
+        ];
+        let wanted = Tensor::cat(&parts, 1);
+        (&wanted * &grad_out).sum(Kind::Float).backward();
+        let mut out = Tensor::zeros([9, 14], (Kind::Float, Device::Cpu));
+        forward(&segments, &logits.detach(), &gumbel, 0.5, &mut out).unwrap();
+        assert!(difference(&out, &wanted.detach()) < 1e-5);
+        let mut grad = out.zeros_like();
+        backward(&segments, &out, &grad_out, 0.5, &mut grad).unwrap();
+        assert!(difference(&grad, &logits.grad()) < 1e-4);
+    }
+
+    #[test]
+    fn bf16_rounds_as_the_reference_does() {
+        for bits in (0..=u32::MAX).step_by(65_521) {
+            let value = f32::from_bits(bits);
+            if !value.is_nan() {
+                assert_eq!(<bf16 as Element>::from_f32(value), bf16::from_f32(value), "{value}");
+            }
+        }
+        assert!(<bf16 as Element>::from_f32(f32::NAN).is_nan());
+    }
+}

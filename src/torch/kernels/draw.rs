@@ -69,3 +69,51 @@ vectorised! {
         codes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+    use tch::Tensor;
+
+    fn drawn(logits: &[Vec<f32>], added: &[f32], at: usize, bits: &[u32]) -> Vec<u32> {
+        let flat: Vec<f32> = logits.concat();
+        let width = logits[0].len() as i64;
+        let main = Tensor::from_slice(&flat).view([-1, width]);
+        let extra = Tensor::from_slice(&[vec![0.0; added.len()], added.to_vec()].concat()).view([2, width]);
+        let select = vec![1u32; logits.len()];
+        let logits =
+            Logits { main: Rows::<f32>::of(&main).unwrap(), extra: Rows::of(&extra).unwrap(), select: &select };
+        let mut out = vec![0; bits.len()];
+        codes(logits, at, width as usize - at, bits, &mut out);
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn a_draw_is_the_inverse_of_the_cumulated_distribution(
+            rows in prop::collection::vec((prop::collection::vec(-8f32..8.0, 7), any::<u32>()), 1..40),
+            added in prop::collection::vec(-2f32..2.0, 7),
+        ) {
+            let (logits, bits): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+            for (row, (&code, &bits)) in drawn(&logits, &added, 2, &bits).iter().zip(&bits).enumerate() {
+                let weights: Vec<f64> =
+                    (2..7).map(|i| f64::from(logits[row][i] + added[i]).exp()).collect();
+                let total: f64 = weights.iter().sum();
+                let below: f64 = weights[..code as usize].iter().sum::<f64>() / total;
+                let above = below + weights[code as usize] / total;
+                let uniform = f64::from(bits) / 4_294_967_296.0;
+                prop_assert!(below - 1e-5 <= uniform && uniform <= above + 1e-5, "{below} {uniform} {above}");
+            }
+        }
+    }
+
+    #[test]
+    fn extremes_draw_what_has_weight() {
+        let logits = vec![vec![-1e30, 500.0, -1e30], vec![-1e30, -1e30, -1e30], vec![0.0, f32::MIN, f32::MIN]];
+        assert_eq!(drawn(&logits, &[0.0; 3], 0, &[u32::MAX, 0, 1 << 31])[..1], [1]);
+        assert_eq!(drawn(&logits, &[0.0; 3], 0, &[0, 0, u32::MAX])[2], 0);
+        assert_eq!(drawn(&[vec![3.0]], &[0.0], 0, &[u32::MAX]), [0]);
+    }
+}

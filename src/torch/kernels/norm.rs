@@ -193,3 +193,40 @@ fn backward_by_operations(
     grad_shift.f_view(-1)?.f_copy_(&by_shift)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn kernels_and_operations_agree() {
+        let random = |n: i64, at: u64| {
+            let mut values = vec![0f32; n as usize];
+            crate::noise::Noise::new(2, b"kernels").purpose("norm").fill_normal(at, &mut values);
+            Tensor::from_slice(&values)
+        };
+        for (kind, tolerance) in [(Kind::Float, 1e-4), (Kind::BFloat16, 0.05)] {
+            let x = (random(20 * 5, 0).view([20, 5]) * 3.0 + 1.0).to_kind(kind);
+            let (scale, shift) = (random(5, 1).view([1, 5]), random(5, 2).view([1, 5]));
+            let grad_out = random(20 * 5, 3).view([20, 5]).to_kind(kind);
+            let zeros = |like: &Tensor| like.zeros_like();
+            let (mut out, mut wanted) = (zeros(&x), zeros(&x));
+            let statistics = forward(&x, &scale, &shift, &mut out).unwrap();
+            forward_by_operations(&x, &scale, &shift, &mut wanted).unwrap();
+            let difference = |a: &Tensor, b: &Tensor| {
+                (a.to_kind(Kind::Float) - b.to_kind(Kind::Float)).abs().max().double_value(&[])
+            };
+            assert!(difference(&out, &wanted) < tolerance);
+            let mut ours = [zeros(&x), zeros(&scale), zeros(&scale)];
+            let mut theirs = [zeros(&x), zeros(&scale), zeros(&scale)];
+            let [a, b, c] = &mut ours;
+            backward(&x, &out, &grad_out, &statistics, &scale, a, b, c).unwrap();
+            let [a, b, c] = &mut theirs;
+            backward_by_operations(&x, &out, &grad_out, &statistics, &scale, a, b, c).unwrap();
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                assert!(difference(ours, theirs) < tolerance, "{kind:?} {}", difference(ours, theirs));
+            }
+        }
+    }
+}
