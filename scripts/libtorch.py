@@ -59,6 +59,9 @@ def manylinux(arch):
     return [f"manylinux_2_{minor}_{arch}" for minor in range(28, 16, -1)] + [f"manylinux2014_{arch}"]
 
 
+# The parts of libtorch that the CPU does not need.
+CUDA_BUILD = ("torch_cuda", "torch_cuda_linalg", "torch_nvshmem", "c10_cuda", "caffe2_nvrtc")
+
 X86_64_TORCH = "7aa2f9bbc6d4595ba72138026b2074be1233186150e9292865e04b7a63b8c67a"
 
 # libtorch_cpu.so of the Linux wheels asks for the CUDA runtime and CUPTI by name, on machines without a GPU too.
@@ -82,7 +85,7 @@ PLATFORMS = {
             Wheel(
                 f"torch=={VERSION}",
                 X86_64_TORCH,
-                [f"torch/lib/lib{name}.so" for name in ("torch_cuda", "c10_cuda", "torch_cuda_linalg", "torch_nvshmem")],
+                [f"torch/lib/lib{name}.so" for name in CUDA_BUILD],
             ),
             cuda("nvidia-cublas==13.1.0.3", "ee8722c1f0145ab246bccb9e452153b5e0515fd094c3678df50b2a0888b8b171"),
             cuda("nvidia-cuda-nvrtc==13.0.88", "ad9b6d2ead2435f11cbb6868809d2adeeee302e9bb94bcf0539c7a40d80e8575"),
