@@ -269,7 +269,7 @@ mod tests {
         let mut segments = segments();
         let targets: Vec<_> = (0..9)
             .map(|row| {
-                (row % 4 < 3).then(|| Target { distribution: row % 3, code: if row % 3 == 1 { 0 } else { row % 4 } })
+                (row % 4 < 3).then_some(Target { distribution: row % 3, code: if row % 3 == 1 { 0 } else { row % 4 } })
             })
             .collect();
         for (kind, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, 0.05)] {

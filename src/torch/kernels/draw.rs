@@ -54,8 +54,8 @@ vectorised! {
         for weight in weights.iter_mut() {
             for lane in 0..LANES {
                 sum[lane] += exp(weight[lane] - top[lane]);
-                weight[lane] = sum[lane];
             }
+            *weight = sum;
         }
         let mut target = *uniform;
         target.iter_mut().zip(&sum).for_each(|(target, sum)| *target *= sum);
