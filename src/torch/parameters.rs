@@ -54,7 +54,7 @@ pub(crate) struct Parameters {
 /// A part of parameters, gradient and moments.
 type Part<'a, T> = ((&'a mut [f32], &'a [T]), (&'a mut [f32], &'a mut [f32]));
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Slot {
     name: String,
     at: usize,
@@ -108,6 +108,19 @@ impl Parameters {
     /// The gradient by matrix `index`, to be written before each [`Parameters::step`].
     pub(crate) fn gradient(&self, index: usize) -> Result<Tensor> {
         self.view(&self.gradient, index)
+    }
+
+    /// The same matrices with the values `flat` (a tensor like [`Parameters::master`]), to run, not to learn.
+    pub(crate) fn with_values(&self, flat: &Tensor) -> Result<Self> {
+        let none = || Tensor::f_zeros([0], (Kind::Float, flat.device()));
+        Ok(Self {
+            slots: self.slots.clone(),
+            master: flat.shallow_clone(),
+            compute: super::cast(flat, self.compute.f_kind()?)?,
+            gradient: none()?,
+            first: none()?,
+            second: none()?,
+        })
     }
 
     /// Must follow any write to the masters.

@@ -118,6 +118,9 @@ impl<'a, T: Element> Rows<'a, T> {
     #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> &'a [T] {
         assert!(row < self.extent.rows);
+        if self.extent.columns == 0 {
+            return &[]; // an empty tensor has no memory
+        }
         // SAFETY: within the tensor by its sizes and strides; the tensor outlives 'a.
         unsafe { std::slice::from_raw_parts(self.data.add(row * self.extent.stride), self.extent.columns) }
     }
@@ -144,6 +147,9 @@ impl<'a, T: Element> RowsMut<'a, T> {
     #[inline(always)]
     pub(crate) fn row(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.extent.rows);
+        if self.extent.columns == 0 {
+            return &mut [];
+        }
         // SAFETY: within the tensor by its sizes and strides; `&mut self` makes it the only row at hand.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(row * self.extent.stride), self.extent.columns) }
     }

@@ -30,6 +30,12 @@ const CRITIC_RATE: OptionSpec =
 const WEIGHT_DECAY: OptionSpec = float("weight_decay", (0.0, 1.0), 1e-6, "L2 decay of all weights.");
 const DROPOUT: OptionSpec = float("dropout", (0.0, 0.9), 0.5, "Share of the critic's units dropped per step.");
 const TAU: OptionSpec = float("tau", (0.01, 10.0), 0.2, "Temperature of the Gumbel-softmax.");
+const AVERAGING: OptionSpec = float(
+    "averaging",
+    (0.0, 0.9999),
+    0.999,
+    "Decay of the average of the generator's weights that is validated and kept; 0 keeps the last weights.",
+);
 const EMBEDDING_THRESHOLD: OptionSpec = int(
     "embedding_threshold",
     (2, 4096),
@@ -57,6 +63,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     WEIGHT_DECAY,
     DROPOUT,
     TAU,
+    AVERAGING,
     EMBEDDING_THRESHOLD,
     MIXED_PRECISION,
 ];
@@ -78,6 +85,7 @@ pub(super) struct Config {
     pub(super) weight_decay: f64,
     pub(super) dropout: f64,
     pub(super) tau: f32,
+    pub(super) averaging: f64,
     pub(super) embedding_threshold: u32,
     pub(super) mixed_precision: bool,
     pub(super) threads: usize,
@@ -119,6 +127,7 @@ impl Config {
             weight_decay: float(&WEIGHT_DECAY),
             dropout: float(&DROPOUT),
             tau: float(&TAU) as f32,
+            averaging: float(&AVERAGING),
             embedding_threshold: int(&EMBEDDING_THRESHOLD) as u32,
             mixed_precision: options.own(&MIXED_PRECISION) == OptionValue::Bool(true),
             threads: options.threads.max(1),

@@ -26,8 +26,6 @@ use crate::{
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
-/// Share of a new batch in the running statistics, as in the reference implementation.
-const MOMENTUM: f64 = 0.1;
 /// Row prefixes end at multiples of this many elements, for aligned loads.
 pub(super) const ALIGNMENT: usize = 32;
 
@@ -42,11 +40,11 @@ struct Hidden {
     width: usize,
 }
 
-/// The generator: parameters and running statistics.
+/// The generator: its parameters, and the average of their course.
 #[derive(Debug)]
 pub(super) struct Generator {
     dense: Arc<Dense>,
-    segments: Segments,
+    segments: Arc<Segments>,
     kind: Kind,
     device: Device,
     tau: f32,
@@ -59,8 +57,16 @@ pub(super) struct Generator {
     tables: Vec<(Table, usize, usize)>,
     noise_at: usize,
     latent: usize,
-    /// Running mean and variance of each hidden layer.
-    pub(super) running: Vec<(Tensor, Tensor)>,
+    /// Exponential average of the parameters, f32 as [`Parameters::master`]: what is validated and kept.
+    pub(super) average: Tensor,
+    averaging: f64,
+}
+
+impl Pass {
+    /// Mean and biased variance of each hidden layer over the batch.
+    pub(super) fn statistics(&self) -> impl Iterator<Item = (&Tensor, &Tensor)> {
+        self.hidden.iter().map(|(_, statistics)| (&statistics.mean, &statistics.variance))
+    }
 }
 
 /// What a forward pass leaves for the backward pass.
@@ -114,16 +120,11 @@ impl Generator {
         let adam =
             Adam { learning_rate: config.generator_rate, beta1: 0.5, beta2: 0.9, weight_decay: config.weight_decay };
         let parameters = Parameters::new(shapes, kind, device)?;
-        let statistic = |value: f64, width: usize| Tensor::f_full([width as i64], value, (Kind::Float, device));
-        let running = config
-            .generator_widths
-            .iter()
-            .map(|&width| Ok((statistic(0.0, width)?, statistic(1.0, width)?)))
-            .collect::<Result<_>>()?;
+        let average = parameters.master.f_zeros_like()?;
         let segments = Segments::new(dense.width, dense.scalars(), dense.distributions(), device)?;
         let mut generator = Self {
             dense,
-            segments,
+            segments: Arc::new(segments),
             kind,
             device,
             tau: config.tau,
@@ -135,7 +136,8 @@ impl Generator {
             tables,
             noise_at,
             latent: config.latent,
-            running,
+            average,
+            averaging: config.averaging,
         };
         generator.initialise(frequencies, noise)?;
         Ok(generator)
@@ -170,6 +172,7 @@ impl Generator {
             let mut bias = self.parameters.master(*bias)?;
             bias.f_copy_(&Tensor::f_from_slice(&logs)?.f_view([1, -1])?)?;
         }
+        self.average.f_copy_(&self.parameters.master)?;
         self.parameters.masters_changed()
     }
 
@@ -309,17 +312,27 @@ impl Generator {
         Ok(loss)
     }
 
-    /// Adam's step `number` by the gradients, with the learning rate times `rate`; the running statistics take note of
-    /// the batch of `pass`.
-    pub(super) fn update(&mut self, pass: &Pass, number: u64, rate: f64) -> Result<()> {
-        let count = pass.matrix.size()[0];
-        let unbiased = count as f64 / (count.max(2) - 1) as f64;
-        for ((_, statistics), (mean, variance)) in pass.hidden.iter().zip(&mut self.running) {
-            let _ = mean.f_lerp_(&statistics.mean, MOMENTUM)?;
-            let _ = variance.f_lerp_(&statistics.variance.f_mul_scalar(unbiased)?, MOMENTUM)?;
-        }
+    /// Adam's step `number` by the gradients, with the learning rate times `rate`.
+    pub(super) fn update(&mut self, number: u64, rate: f64) -> Result<()> {
         let adam = Adam { learning_rate: self.adam.learning_rate * rate, ..self.adam };
-        self.parameters.step(&adam, number, self.threads)
+        self.parameters.step(&adam, number, self.threads)?;
+        // Early on a plain mean, or the start would weigh on it.
+        let decay = self.averaging.min(number as f64 / (number as f64 + 10.0));
+        let _ = self.average.f_lerp_(&self.parameters.master, 1.0 - decay)?;
+        Ok(())
+    }
+
+    /// The generator at its average weights, to run, not to learn.
+    pub(super) fn averaged(&self) -> Result<Self> {
+        Ok(Self {
+            dense: self.dense.clone(),
+            segments: self.segments.clone(),
+            parameters: self.parameters.with_values(&self.average)?,
+            hidden: self.hidden.clone(),
+            tables: self.tables.clone(),
+            average: self.average.shallow_clone(),
+            ..*self
+        })
     }
 
     /// Gradients of one embedded sub-column: of its table and bias, and into `grad` of its query.

@@ -8,7 +8,7 @@ use super::{
     config::Config,
     critic::Critic,
     dense::Dense,
-    generator::{ALIGNMENT, Generator, Pass},
+    generator::{ALIGNMENT, Generator},
     model::{CtganModel, Settings},
 };
 use crate::{
@@ -34,6 +34,8 @@ use tch::{Device, Kind, Tensor};
 const CHECK_EVERY: u64 = 10;
 /// Generated rows per validation, in blocks.
 const VALIDATION_BLOCKS: u64 = 4;
+/// Batches that the statistics of batch normalisation are taken over when a model is made.
+const CALIBRATION_BATCHES: u64 = 20;
 /// Steps between validations, at least.
 const VALIDATION_STEPS: u64 = 250;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
@@ -90,6 +92,9 @@ struct Streams {
     dropout: Purpose,
     judge_dropout: Purpose,
     interpolation: Purpose,
+    calibration: Purpose,
+    calibration_latent: Purpose,
+    calibration_gumbel: Purpose,
 }
 
 impl Streams {
@@ -105,6 +110,9 @@ impl Streams {
             dropout: purpose("critic/dropout"),
             judge_dropout: purpose("generator/dropout"),
             interpolation: purpose("critic/interpolation"),
+            calibration: purpose("calibration/conditions"),
+            calibration_latent: purpose("calibration/latent"),
+            calibration_gumbel: purpose("calibration/gumbel"),
         }
     }
 }
@@ -270,14 +278,14 @@ impl<'a> Trainer<'a> {
             |trainer| trainer.critic_gradients(last),
             |trainer| trainer.generator_gradients(step),
         )?;
-        let (critic, (generator, pass)) = (critic?, generator?);
+        let (critic, generator) = (critic?, generator?);
         self.critic.update(last + 1, rate)?;
-        self.generator.update(&pass, step + 1, rate)?;
+        self.generator.update(step + 1, rate)?;
         Ok(Losses { generator, critic })
     }
 
     /// The generator's gradients at `step`, and its loss.
-    fn generator_gradients(&self, step: u64) -> Result<(f64, Pass)> {
+    fn generator_gradients(&self, step: u64) -> Result<f64> {
         let draw = self.rows.draw(&self.streams.own, step, self.batch);
         let rows = Tensor::f_zeros([self.batch as i64, self.row_width as i64], (self.kind, self.device))?;
         let mut out = rows.f_narrow(1, 0, self.dense.width as i64)?;
@@ -286,7 +294,7 @@ impl<'a> Trainer<'a> {
         let conditions = self.packed_conditions(&draw)?;
         let (loss, grad) = self.critic.judge(&rows, &conditions, &self.streams.judge_dropout, step)?;
         let grad = grad.f_narrow(1, 0, self.dense.width as i64)?;
-        Ok((loss + self.generator.gradients(&pass, &draw.conditions, &out, &grad)?, pass))
+        Ok(loss + self.generator.gradients(&pass, &draw.conditions, &out, &grad)?)
     }
 
     /// The critic's gradients at its step `number`, and its loss.
@@ -382,26 +390,57 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// What a finished model is made of.
+    /// What a finished model is made of: the average weights, and for batch normalisation their own statistics, taken
+    /// over the same batches every time.
     fn model_state(&self) -> Result<ModelState> {
+        let generator = self.generator.averaged()?;
+        let mut tensors = BTreeMap::new();
+        for (name, tensor) in generator.parameters.named(&generator.parameters.master)? {
+            tensors.insert(name, HostTensor::of(&tensor)?);
+        }
+        for (i, (mean, variance)) in self.calibrate(&generator)?.into_iter().enumerate() {
+            tensors.insert(format!("hidden.{i}.mean"), HostTensor::of(&mean)?);
+            tensors.insert(format!("hidden.{i}.variance"), HostTensor::of(&variance)?);
+        }
+        let frequencies = self.rows.frequencies();
+        let frequencies = HostTensor { shape: vec![frequencies.len()], data: frequencies };
+        tensors.insert("conditions.frequencies".to_owned(), frequencies);
+        Ok(ModelState { settings: self.settings()?, tensors })
+    }
+
+    fn settings(&self) -> Result<serde_json::Value> {
         let settings = Settings {
             latent: self.config.latent,
             widths: self.config.generator_widths.to_vec(),
             embedding_threshold: self.config.embedding_threshold,
         };
-        let mut tensors = BTreeMap::new();
-        for (name, tensor) in self.generator.parameters.named(&self.generator.parameters.master)? {
-            tensors.insert(name, HostTensor::of(&tensor)?);
+        serde_json::to_value(settings).map_err(|error| SynthError::Internal(error.to_string()))
+    }
+
+    /// Mean and variance of each hidden layer of `generator` over [`CALIBRATION_BATCHES`].
+    fn calibrate(&self, generator: &Generator) -> Result<Vec<(Tensor, Tensor)>> {
+        let noise = (&self.streams.calibration_latent, &self.streams.calibration_gumbel);
+        let mut out = Tensor::f_zeros([self.batch as i64, self.dense.width as i64], (self.kind, self.device))?;
+        // Mean, mean of squares.
+        let mut moments: Vec<(Tensor, Tensor)> = Vec::new();
+        let share = 1.0 / CALIBRATION_BATCHES as f64;
+        for batch in 0..CALIBRATION_BATCHES {
+            let draw = self.rows.draw(&self.streams.calibration, batch, self.batch);
+            let pass = generator.forward(&draw.conditions, self.batch, noise, batch, &mut out)?;
+            for (layer, (mean, variance)) in pass.statistics().enumerate() {
+                let (first, second) =
+                    (mean.f_mul_scalar(share)?, variance.f_add(&mean.f_square()?)?.f_mul_scalar(share)?);
+                match moments.get_mut(layer) {
+                    Some(sum) => *sum = (sum.0.f_add(&first)?, sum.1.f_add(&second)?),
+                    None => moments.push((first, second)),
+                }
+            }
         }
-        for (i, (mean, variance)) in self.generator.running.iter().enumerate() {
-            tensors.insert(format!("hidden.{i}.mean"), HostTensor::of(mean)?);
-            tensors.insert(format!("hidden.{i}.variance"), HostTensor::of(variance)?);
-        }
-        let frequencies = self.rows.frequencies();
-        let frequencies = HostTensor { shape: vec![frequencies.len()], data: frequencies };
-        tensors.insert("conditions.frequencies".to_owned(), frequencies);
-        let settings = serde_json::to_value(settings).map_err(|error| SynthError::Internal(error.to_string()))?;
-        Ok(ModelState { settings, tensors })
+        let variance = |(mean, square): (Tensor, Tensor)| {
+            let variance = square.f_sub(&mean.f_square()?)?.f_clamp_min(0.0)?;
+            Ok((mean, variance))
+        };
+        moments.into_iter().map(variance).collect()
     }
 
     fn checkpoint(&self) -> Result<Checkpoint> {
@@ -422,9 +461,8 @@ impl<'a> Trainer<'a> {
                 }
             }
         }
-        for (i, (mean, variance)) in self.generator.running.iter().enumerate() {
-            tensors.insert(format!("running/{i}/mean"), HostTensor::of(mean)?);
-            tensors.insert(format!("running/{i}/variance"), HostTensor::of(variance)?);
+        for (name, tensor) in self.generator.parameters.named(&self.generator.average)? {
+            tensors.insert(format!("generator/average/{name}"), HostTensor::of(&tensor)?);
         }
         let settings = serde_json::to_value(&self.position).map_err(|error| SynthError::Internal(error.to_string()))?;
         Ok(ModelState { settings, tensors })
@@ -453,18 +491,13 @@ impl<'a> Trainer<'a> {
             }
             parameters.masters_changed()?;
         }
-        for (i, (mean, variance)) in self.generator.running.iter_mut().enumerate() {
-            load(&format!("running/{i}/mean"), mean)?;
-            load(&format!("running/{i}/variance"), variance)?;
+        for (name, mut tensor) in self.generator.parameters.named(&self.generator.average)? {
+            load(&format!("generator/average/{name}"), &mut tensor)?;
         }
         let best: BTreeMap<_, _> = (state.tensors.iter())
             .filter_map(|(name, tensor)| Some((name.strip_prefix("best/")?.to_owned(), tensor.clone())))
             .collect();
-        self.best = if best.is_empty() {
-            None
-        } else {
-            Some(ModelState { settings: self.model_state()?.settings, tensors: best })
-        };
+        self.best = if best.is_empty() { None } else { Some(ModelState { settings: self.settings()?, tensors: best }) };
         self.position = position;
         Ok(())
     }
