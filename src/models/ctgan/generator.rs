@@ -23,7 +23,7 @@ use crate::{
         multiply, write_rows,
     },
 };
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 use tch::{Device, Kind, Tensor};
 
 /// Row prefixes end at multiples of this many elements, for aligned loads.
@@ -44,7 +44,7 @@ struct Hidden {
 #[derive(Debug)]
 pub(super) struct Generator {
     dense: Arc<Dense>,
-    segments: Arc<Segments>,
+    segments: Rc<Segments>,
     kind: Kind,
     device: Device,
     tau: f32,
@@ -124,7 +124,7 @@ impl Generator {
         let segments = Segments::new(dense.width, dense.scalars(), dense.distributions(), device)?;
         let mut generator = Self {
             dense,
-            segments: Arc::new(segments),
+            segments: Rc::new(segments),
             kind,
             device,
             tau: config.tau,

@@ -1,7 +1,7 @@
 //! CTGAN (Xu et al., "Modeling Tabular Data using Conditional GAN", NeurIPS 2019).
 //!
 //! The networks' gradients are written out by hand: both are short, the same matrices serve every step, and one
-//! product often yields the gradient of several losses (see [`critic`]). libtorch multiplies the matrices.
+//! product often yields the gradient of several losses (see `critic.rs`). libtorch multiplies the matrices.
 
 mod conditions;
 mod config;
