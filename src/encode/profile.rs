@@ -235,7 +235,6 @@ impl ColumnProfile {
     }
 
     fn finish(self, field: &Field, scheme: Scheme) -> Result<(ColumnRole, ColumnEncoder)> {
-        let Scheme::ModeSpecific = scheme;
         let column = match self.sketch {
             Sketch::None => Column::Null,
             Sketch::Int(s) => Column::Int(s),
@@ -244,7 +243,7 @@ impl ColumnProfile {
             Sketch::Float(s) => Column::Float(s),
             Sketch::Bytes(s) => Column::Bytes(s),
         };
-        columns::fit(field, &column, self.nulls, self.declared)
+        columns::fit(field, &column, self.nulls, self.declared, scheme)
     }
 }
 

@@ -20,6 +20,8 @@ use std::sync::Arc;
 pub enum Scheme {
     /// Mode-specific normalisation (Xu et al. 2019, §4.2): a mode code and a scalar within it.
     ModeSpecific,
+    /// One code: of a value where there are not many, else of a quantile bin.
+    Codes,
 }
 
 /// Turns rows of a table into codes and back. Complete: what it takes to decode is all in here.

@@ -10,7 +10,7 @@ pub use device::{DeviceKind, bf16_is_fast, resolve};
 pub(crate) use parameters::{Adam, Parameters};
 pub(crate) use rows::{Element, Rows, RowsMut, by_kind};
 pub use threads::use_threads;
-pub(crate) use threads::{in_parallel, side_by_side};
+pub(crate) use threads::{Team, overlapped};
 
 use crate::Result;
 use tch::{Device, Kind, Tensor};

@@ -1,7 +1,7 @@
 //! The parameters of a network in one flat run of memory, with their gradients and Adam's moments.
 
 use super::{
-    Rows, RowsMut, by_kind, in_parallel,
+    Rows, RowsMut, Team, by_kind,
     kernels::adam::{self, Step},
 };
 use crate::{Result, SynthError};
@@ -131,8 +131,8 @@ impl Parameters {
         Ok(())
     }
 
-    /// Step `number` (from 1) of Adam, on `threads` threads.
-    pub(crate) fn step(&mut self, adam: &Adam, number: u64, threads: usize) -> Result<()> {
+    /// Step `number` (from 1) of Adam, by a team.
+    pub(crate) fn step(&mut self, adam: &Adam, number: u64, team: &Team) -> Result<()> {
         let step = adam.at(number);
         if self.master.device() != Device::Cpu {
             return self.step_by_operations(step);
@@ -142,18 +142,18 @@ impl Parameters {
         let (master, first, second) = (master.row(0), first.row(0), second.row(0));
         by_kind!(self.compute.f_kind()?, T => {
             let gradient = Rows::<T>::of(&self.gradient)?.row(0);
-            let part = master.len().div_ceil(threads.max(1)).next_multiple_of(ALIGNMENT);
+            let part = master.len().div_ceil(team.threads()).next_multiple_of(ALIGNMENT);
             let parts = master.chunks_mut(part).zip(gradient.chunks(part));
             let parts = parts.zip(first.chunks_mut(part).zip(second.chunks_mut(part)));
             if <T as super::Element>::KIND == Kind::Float {
                 let update = |((p, g), (m, v)): Part<'_, T>| adam::step(step, p, g, m, v);
-                in_parallel(parts.map(|part| move || update(part)));
+                team.each(parts.map(|part| move || update(part)));
             } else {
                 let mut copy = RowsMut::<T>::of(&mut self.compute)?;
                 let update = |(((p, g), (m, v)), copy): (Part<'_, T>, &mut [T])| {
                     adam::step_with_copy(step, p, g, m, v, copy);
                 };
-                in_parallel(parts.zip(copy.row(0).chunks_mut(part)).map(|part| move || update(part)));
+                team.each(parts.zip(copy.row(0).chunks_mut(part)).map(|part| move || update(part)));
             }
             Ok(())
         })
@@ -188,7 +188,7 @@ mod tests {
             for number in 1..=3 {
                 parameters.gradient.copy_(&(&ramp * 3.0 * number as f64).sin());
                 match threads {
-                    Some(threads) => parameters.step(&adam, number, threads).unwrap(),
+                    Some(threads) => parameters.step(&adam, number, &Team::new(threads).unwrap()).unwrap(),
                     None => parameters.step_by_operations(adam.at(number)).unwrap(),
                 }
             }

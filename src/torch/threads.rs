@@ -8,43 +8,73 @@ pub fn use_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads.clamp(1, 1024)).unwrap_or(1));
 }
 
-/// Runs `tasks` side by side, the last on the calling thread; a single one costs no thread.
-pub(crate) fn in_parallel<F: FnOnce() + Send>(tasks: impl Iterator<Item = F>) {
-    std::thread::scope(|scope| {
-        let mut tasks = tasks.peekable();
-        while let Some(task) = tasks.next() {
-            if tasks.peek().is_some() {
-                scope.spawn(task);
-            } else {
-                task();
-            }
-        }
-    });
+/// Threads that stay, for work whose parts are too short to start one each: libtorch's libraries keep memory per thread.
+#[derive(Debug)]
+pub(crate) struct Team {
+    /// None: the calling thread does everything.
+    pool: Option<rayon::ThreadPool>,
+    threads: usize,
 }
 
-/// Runs `first` on the calling thread and, where `threads` allow, `second` on another at the same time; each with half of
-/// libtorch's threads. Both see `shared`, which holds tensors that neither writes while the other reads them.
-pub(crate) fn side_by_side<S, A, B: Send>(
-    shared: &S,
-    threads: usize,
-    first: impl FnOnce(&S) -> A,
-    second: impl FnOnce(&S) -> B + Send,
-) -> Result<(A, B)> {
-    if threads < 2 {
-        return Ok((first(shared), second(shared)));
+impl Team {
+    /// A team of `threads`.
+    pub(crate) fn new(threads: usize) -> Result<Self> {
+        let threads = threads.max(1);
+        let builder = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("synth-team-{i}"));
+        let builder = builder.start_handler(move |_| use_threads(threads / 2));
+        let pool = (threads > 1).then(|| builder.build()).transpose();
+        let pool = pool.map_err(|error| SynthError::Internal(format!("threads could not be started: {error}")))?;
+        Ok(Self { pool, threads })
     }
-    let borrowed = Borrowed(shared);
-    std::thread::scope(|scope| {
-        let second = scope.spawn(move || {
-            use_threads(threads / 2);
-            let _guard = tch::no_grad_guard();
-            second(borrowed.get())
-        });
-        use_threads(threads / 2);
-        let first = first(shared);
-        let second = second.join().map_err(|_| SynthError::Internal("a training thread panicked".to_owned()))?;
-        Ok((first, second))
-    })
+
+    /// How many.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Runs `tasks` side by side.
+    pub(crate) fn each<F: FnOnce() + Send>(&self, tasks: impl Iterator<Item = F>) {
+        match &self.pool {
+            Some(pool) => pool.in_place_scope(|scope| tasks.for_each(|task| scope.spawn(|_| task()))),
+            None => tasks.for_each(|task| task()),
+        }
+    }
+
+    /// Runs both, at the same time where there are threads, each with half of libtorch's. Both see `shared`, which holds
+    /// tensors that neither writes while the other reads them.
+    pub(crate) fn side_by_side<S, A: Send, B: Send>(
+        &self,
+        shared: &S,
+        first: impl FnOnce(&S) -> A + Send,
+        second: impl FnOnce(&S) -> B + Send,
+    ) -> (A, B) {
+        let Some(pool) = &self.pool else { return (first(shared), second(shared)) };
+        let (borrowed, other) = (Borrowed(shared), Borrowed(shared));
+        pool.join(
+            move || {
+                let _guard = tch::no_grad_guard();
+                first(borrowed.get())
+            },
+            move || {
+                let _guard = tch::no_grad_guard();
+                second(other.get())
+            },
+        )
+    }
+}
+
+/// Within [`Team::side_by_side`]: runs both, `second` on the other side's thread if that is done first. What both see is as
+/// there.
+pub(crate) fn overlapped<S, A: Send, B: Send>(
+    shared: &S,
+    first: impl FnOnce(&S) -> A + Send,
+    second: impl FnOnce(&S) -> B + Send,
+) -> (A, B) {
+    if rayon::current_thread_index().is_none() {
+        return (first(shared), second(shared));
+    }
+    let (borrowed, other) = (Borrowed(shared), Borrowed(shared));
+    rayon::join(move || first(borrowed.get()), move || second(other.get()))
 }
 
 /// A reference that may cross to another thread although tensors lie behind it.
@@ -57,6 +87,6 @@ impl<'a, S> Borrowed<'a, S> {
 }
 
 // SAFETY: libtorch's tensors are reference-counted atomically and may be read by several threads at once; that no
-// element is written meanwhile is what callers of `side_by_side` promise.
+// element is written meanwhile is what callers of `Team::side_by_side` promise.
 #[allow(unsafe_code)]
 unsafe impl<S> Send for Borrowed<'_, S> {}

@@ -1,9 +1,10 @@
 //! From a column's sketch to its encoder.
 
-use super::{ByteValues, ColumnEncoder, Generated, ModeEncoder, Modes, NumberValues, ValueEncoder, generated::Maker};
+use super::{BinEncoder, Bins, ByteValues, ColumnEncoder, Generated, ModeEncoder, Modes, NumberValues, ValueEncoder, generated::Maker};
 use crate::{
     Result, SynthError,
     encode::{
+        Scheme,
         physical::{Lane, is_string, value_type},
         sketch::{BytesSketch, NumberSketch},
         text::{Prose, Templates, is_regular},
@@ -13,16 +14,29 @@ use crate::{
 use arrow::datatypes::{DataType, Field, i256};
 use std::collections::BTreeMap;
 
-/// Numbers with at most this many values get a code per value: exact shares, exact values.
-const FEW: usize = 128;
-/// ... if they occur this often on average.
+/// Numbers get a code per value (exact shares, exact values) if they occur this often on average.
 const OFTEN: u64 = 4;
-/// A value is an atom from this share of the rows on ...
-const ATOM_SHARE: f64 = 0.005;
-/// ... if it occurs this many times as often as its neighbours.
-const ATOM_CONTRAST: f64 = 4.0;
 /// Neighbours on either side that an atom is compared with.
 const NEIGHBOURS: usize = 10;
+
+/// Which values of a number get codes of their own.
+struct Rule {
+    /// All, if there are no more than this many.
+    few: u64,
+    /// Else atoms: those with this share of the rows at least ...
+    share: f64,
+    /// ... that occur this many times as often as their neighbours.
+    contrast: f64,
+}
+
+impl Rule {
+    fn of(scheme: Scheme) -> Self {
+        match scheme {
+            Scheme::ModeSpecific => Self { few: 128, share: 0.005, contrast: 4.0 },
+            Scheme::Codes => Self { few: 500, share: 0.004, contrast: 0.0 },
+        }
+    }
+}
 
 /// A column, seen whole.
 pub(crate) enum Column {
@@ -40,16 +54,25 @@ pub(crate) fn fit(
     column: &Column,
     nulls: u64,
     declared: Option<ColumnRole>,
+    scheme: Scheme,
 ) -> Result<(ColumnRole, ColumnEncoder)> {
     if declared == Some(ColumnRole::Exclude) {
         return excluded(field).map(|encoder| (ColumnRole::Exclude, encoder));
     }
     let fitted = match column {
         Column::Null => (ColumnRole::Exclude, ColumnEncoder::Null),
-        Column::Int(sketch) => numbers(field, sketch, nulls, declared, ValueEncoder::Int, ModeEncoder::Int)?,
-        Column::Wide(sketch) => numbers(field, sketch, nulls, declared, ValueEncoder::Wide, ModeEncoder::Wide)?,
-        Column::Huge(sketch) => numbers(field, sketch, nulls, declared, ValueEncoder::Huge, ModeEncoder::Huge)?,
-        Column::Float(sketch) => numbers(field, sketch, nulls, declared, ValueEncoder::Float, ModeEncoder::Float)?,
+        Column::Int(sketch) => {
+            numbers((field, sketch, nulls, declared), scheme, ValueEncoder::Int, ModeEncoder::Int, BinEncoder::Int)?
+        }
+        Column::Wide(sketch) => {
+            numbers((field, sketch, nulls, declared), scheme, ValueEncoder::Wide, ModeEncoder::Wide, BinEncoder::Wide)?
+        }
+        Column::Huge(sketch) => {
+            numbers((field, sketch, nulls, declared), scheme, ValueEncoder::Huge, ModeEncoder::Huge, BinEncoder::Huge)?
+        }
+        Column::Float(sketch) => {
+            numbers((field, sketch, nulls, declared), scheme, ValueEncoder::Float, ModeEncoder::Float, BinEncoder::Float)?
+        }
         Column::Bytes(sketch) => bytes(field, sketch, nulls, declared)?,
     };
     Ok(fitted)
@@ -75,12 +98,11 @@ fn too_many(field: &Field, distinct: u64, what: &str) -> SynthError {
 }
 
 fn numbers<W: Lane>(
-    field: &Field,
-    sketch: &NumberSketch<W>,
-    nulls: u64,
-    declared: Option<ColumnRole>,
+    (field, sketch, nulls, declared): (&Field, &NumberSketch<W>, u64, Option<ColumnRole>),
+    scheme: Scheme,
     by_value: impl Fn(NumberValues<W>) -> ValueEncoder,
     by_mode: impl Fn(Modes<W>) -> ModeEncoder,
+    by_bin: impl Fn(Bins<W>) -> BinEncoder,
 ) -> Result<(ColumnRole, ColumnEncoder)> {
     let values = &sketch.values;
     let grid = sketch.summary().grid;
@@ -123,27 +145,32 @@ fn numbers<W: Lane>(
         return Ok((role, ColumnEncoder::Generated(Generated::new(maker, nullable, identities))));
     }
     let distinct = values.distinct();
-    let few = values.is_exact() && distinct <= FEW as u64 && (distinct <= 2 || values.rows() >= OFTEN * distinct);
+    let rule = Rule::of(scheme);
+    let few = values.is_exact() && distinct <= rule.few && (distinct <= 2 || values.rows() >= OFTEN * distinct);
     if role == ColumnRole::Categorical || opaque {
         return if values.is_exact() { Ok((role, all())) } else { Err(too_many(field, distinct, "categories")) };
     }
     let Some(grid) = grid.filter(|_| !few) else { return Ok((role, all())) };
     let points: Vec<(W, f64)> = values.distribution().into_iter().map(|(v, n)| (*v, n)).collect();
-    let (atoms, rest) = split_atoms(points, values.rows());
+    let (atoms, rest) = split_atoms(points, values.rows(), &rule);
     if rest.is_empty() {
         return Ok((role, all()));
     }
-    Ok((role, ColumnEncoder::Modes(by_mode(Modes::fit(&rest, atoms, &grid, nullable)))))
+    let encoder = match scheme {
+        Scheme::ModeSpecific => ColumnEncoder::Modes(by_mode(Modes::fit(&rest, atoms, &grid, nullable))),
+        Scheme::Codes => ColumnEncoder::Bins(by_bin(Bins::fit(&rest, atoms, &grid, nullable))),
+    };
+    Ok((role, encoder))
 }
 
 /// The atoms of a distribution (in value order), and the rest.
-fn split_atoms<W: Lane>(points: Vec<(W, f64)>, rows: u64) -> (Vec<W>, Vec<(W, f64)>) {
-    let frequent = ATOM_SHARE * rows as f64;
+fn split_atoms<W: Lane>(points: Vec<(W, f64)>, rows: u64, rule: &Rule) -> (Vec<W>, Vec<(W, f64)>) {
+    let frequent = rule.share * rows as f64;
     let stands_out = |i: usize| {
         let around = i.saturating_sub(NEIGHBOURS)..(i + NEIGHBOURS + 1).min(points.len());
         let mut counts: Vec<f64> = around.filter(|&j| j != i).map(|j| points[j].1).collect();
         counts.sort_by(f64::total_cmp);
-        counts.get(counts.len() / 2).is_none_or(|median| points[i].1 >= ATOM_CONTRAST * median)
+        counts.get(counts.len() / 2).is_none_or(|median| points[i].1 >= rule.contrast * median)
     };
     let is_atom: Vec<bool> = points
         .iter()

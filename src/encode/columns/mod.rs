@@ -1,11 +1,13 @@
 //! One encoder per column, by how its values become codes. What a column *means* is its
 //! [role](crate::schema::ColumnRole); the encoding follows from role, type and statistics.
 
+mod bins;
 mod by_value;
 mod fit;
 mod generated;
 mod modes;
 
+pub(crate) use bins::Bins;
 pub(crate) use by_value::{ByteValues, NumberValues};
 pub(crate) use fit::{Column, fit};
 pub(crate) use generated::Generated;
@@ -30,6 +32,8 @@ pub(crate) enum ColumnEncoder {
     Values(ValueEncoder),
     /// Mode-specific normalisation.
     Modes(ModeEncoder),
+    /// Quantile bins.
+    Bins(BinEncoder),
     /// Generated, not learned (but for its nulls): identifiers and prose.
     Generated(Generated),
 }
@@ -55,6 +59,16 @@ pub(crate) enum ModeEncoder {
     Float(Modes<Float>),
 }
 
+/// Quantile bins, by physical type.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BinEncoder {
+    Int(Bins<i64>),
+    Wide(Bins<i128>),
+    Huge(Bins<i256>),
+    Float(Bins<Float>),
+}
+
 macro_rules! each_value {
     ($encoder:expr, $e:ident => $body:expr) => {
         match $encoder {
@@ -74,6 +88,17 @@ macro_rules! each_mode {
             ModeEncoder::Wide($e) => $body,
             ModeEncoder::Huge($e) => $body,
             ModeEncoder::Float($e) => $body,
+        }
+    };
+}
+
+macro_rules! each_bin {
+    ($encoder:expr, $e:ident => $body:expr) => {
+        match $encoder {
+            BinEncoder::Int($e) => $body,
+            BinEncoder::Wide($e) => $body,
+            BinEncoder::Huge($e) => $body,
+            BinEncoder::Float($e) => $body,
         }
     };
 }
@@ -114,6 +139,7 @@ impl ColumnEncoder {
             Self::Modes(m) => {
                 vec![SubColumn::Code { cardinality: each_mode!(m, e => e.cardinality()) }, SubColumn::Scalar]
             }
+            Self::Bins(b) => vec![SubColumn::Code { cardinality: each_bin!(b, e => e.cardinality()) }],
             Self::Generated(i) if i.nullable() => vec![SubColumn::Code { cardinality: 2 }],
             Self::Generated(_) => vec![],
         }
@@ -133,6 +159,7 @@ impl ColumnEncoder {
             Self::Null => Ok(()),
             Self::Values(v) => each_value!(v, e => e.prepare(field)),
             Self::Modes(m) => each_mode!(m, e => e.prepare(field)),
+            Self::Bins(b) => each_bin!(b, e => e.prepare(field)),
             Self::Generated(i) => i.prepare(field),
         }
     }
@@ -143,6 +170,7 @@ impl ColumnEncoder {
             Self::Null => Ok(()),
             Self::Values(v) => each_value!(v, e => e.encode(input, out)),
             Self::Modes(m) => each_mode!(m, e => e.encode(input, out)),
+            Self::Bins(b) => each_bin!(b, e => e.encode(input, out)),
             Self::Generated(i) => i.encode(input, out),
         }
     }
@@ -153,6 +181,7 @@ impl ColumnEncoder {
             Self::Null => Ok(physical::nulls(input.field.data_type(), input.rows.len())),
             Self::Values(v) => each_value!(v, e => e.decode(input)),
             Self::Modes(m) => each_mode!(m, e => e.decode(input)),
+            Self::Bins(b) => each_bin!(b, e => e.decode(input)),
             Self::Generated(i) => i.decode(input),
         }
     }

@@ -88,7 +88,6 @@ pub(super) struct Config {
     pub(super) averaging: f64,
     pub(super) embedding_threshold: u32,
     pub(super) mixed_precision: bool,
-    pub(super) threads: usize,
 }
 
 impl Config {
@@ -130,7 +129,6 @@ impl Config {
             averaging: float(&AVERAGING),
             embedding_threshold: int(&EMBEDDING_THRESHOLD) as u32,
             mixed_precision: options.own(&MIXED_PRECISION) == OptionValue::Bool(true),
-            threads: options.threads.max(1),
         })
     }
 }

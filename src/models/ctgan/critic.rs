@@ -12,7 +12,7 @@ use super::config::Config;
 use crate::{
     Result,
     noise::{Noise, Purpose},
-    torch::{Adam, Element, Parameters, by_kind, cast, kernels::sparse::SparseRows, multiply, write_rows},
+    torch::{Adam, Element, Parameters, Team, by_kind, cast, kernels::sparse::SparseRows, multiply, write_rows},
 };
 use tch::{Device, Kind, Tensor};
 
@@ -34,7 +34,6 @@ pub(super) struct Critic {
     dropout: f64,
     penalty_weight: f64,
     adam: Adam,
-    threads: usize,
     pub(super) parameters: Parameters,
     packs: i64,
     /// Generated packs, then the gradient by the penalty's input gradient. With `right` the first layer's gradient
@@ -80,7 +79,6 @@ impl Critic {
             device,
             dropout: config.dropout,
             penalty_weight: config.penalty_weight,
-            threads: config.threads,
             adam: Adam { learning_rate: config.critic_rate, beta1: 0.5, beta2: 0.9, weight_decay: config.weight_decay },
             parameters,
             packs: packs as i64,
@@ -234,9 +232,9 @@ impl Critic {
     }
 
     /// Adam's step `number` by the gradients, with the learning rate times `rate`.
-    pub(super) fn update(&mut self, number: u64, rate: f64) -> Result<()> {
+    pub(super) fn update(&mut self, number: u64, rate: f64, team: &Team) -> Result<()> {
         let adam = Adam { learning_rate: self.adam.learning_rate * rate, ..self.adam };
-        self.parameters.step(&adam, number, self.threads)
+        self.parameters.step(&adam, number, team)
     }
 
     /// The generator's side: -mean(critic) of generated `rows` (`[rows, row_width]`, contiguous) under `conditions`,

@@ -13,14 +13,14 @@ use crate::{
     Result,
     noise::{Noise, Purpose},
     torch::{
-        Adam, Element, Parameters, Rows, by_kind, cast,
+        Adam, Element, Parameters, Rows, Team, by_kind, cast,
         kernels::{
             activation::{self, Target},
             norm::{self, Statistics},
             segments::Segments,
             sparse::SparseRows,
         },
-        multiply, write_rows,
+        multiply, overlapped, write_rows,
     },
 };
 use std::{rc::Rc, sync::Arc};
@@ -49,7 +49,6 @@ pub(super) struct Generator {
     device: Device,
     tau: f32,
     adam: Adam,
-    threads: usize,
     pub(super) parameters: Parameters,
     hidden: Vec<Hidden>,
     head: usize,
@@ -129,7 +128,6 @@ impl Generator {
             device,
             tau: config.tau,
             adam,
-            threads: config.threads,
             parameters,
             hidden,
             head,
@@ -313,9 +311,9 @@ impl Generator {
     }
 
     /// Adam's step `number` by the gradients, with the learning rate times `rate`.
-    pub(super) fn update(&mut self, number: u64, rate: f64) -> Result<()> {
+    pub(super) fn update(&mut self, number: u64, rate: f64, team: &Team) -> Result<()> {
         let adam = Adam { learning_rate: self.adam.learning_rate * rate, ..self.adam };
-        self.parameters.step(&adam, number, self.threads)?;
+        self.parameters.step(&adam, number, team)?;
         // Early on a plain mean, or the start would weigh on it.
         let decay = self.averaging.min(number as f64 / (number as f64 + 10.0));
         let _ = self.average.f_lerp_(&self.parameters.master, 1.0 - decay)?;
@@ -376,8 +374,17 @@ impl Generator {
 
     /// The gradients of all layers, from that of the logits.
     fn backward(&self, pass: &Pass, grad_logits: &Tensor) -> Result<()> {
+        // The largest product of all, and nothing waits for it.
+        let head = |(this, pass, grad): &(&Self, &Pass, &Tensor)| {
+            this.affine_gradient(&pass.conditions, &pass.matrix, grad, this.head)
+        };
+        let hidden = |(this, pass, grad): &(&Self, &Pass, &Tensor)| this.backward_hidden(pass, grad);
+        let (hidden, head) = overlapped(&(self, pass, grad_logits), hidden, head);
+        hidden.and(head)
+    }
+
+    fn backward_hidden(&self, pass: &Pass, grad_logits: &Tensor) -> Result<()> {
         let (matrix, first) = (&pass.matrix, self.latent);
-        self.affine_gradient(&pass.conditions, matrix, grad_logits, self.head)?;
         // By the hidden outputs only: neither noise nor condition learns.
         let by_hidden = grad_logits.f_mm(&self.matrix_rows(&self.parameters.weight(self.head)?, first)?.f_tr()?)?;
         for (layer, (x, statistics)) in self.hidden.iter().zip(&pass.hidden).rev() {

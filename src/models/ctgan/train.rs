@@ -20,7 +20,7 @@ use crate::{
         validation::{Split, Validator},
     },
     noise::{Noise, Purpose},
-    torch::{Parameters, Rows, bf16_is_fast, kernels::sparse::SparseRows, resolve, side_by_side, use_threads},
+    torch::{Parameters, Rows, Team, bf16_is_fast, kernels::sparse::SparseRows, resolve, use_threads},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -47,6 +47,7 @@ pub(super) struct Trainer<'a> {
     seed: u64,
     patience: u32,
     threads: usize,
+    team: Team,
     data: TrainingData<'a>,
     dense: Arc<Dense>,
     rows: TrainingSampler,
@@ -161,6 +162,8 @@ impl<'a> Trainer<'a> {
             seed: options.seed,
             patience: options.patience,
             threads: options.threads,
+            // A GPU is fed by one thread.
+            team: Team::new(if device == Device::Cpu { options.threads } else { 1 })?,
             data: *data,
             dense,
             rows,
@@ -269,18 +272,16 @@ impl<'a> Trainer<'a> {
         let last = (step + 1) * self.config.critic_steps - 1;
         for number in last + 1 - self.config.critic_steps..last {
             self.critic_gradients(number)?;
-            self.critic.update(number + 1, rate)?;
+            self.critic.update(number + 1, rate, &self.team)?;
         }
-        let threads = if self.device == Device::Cpu { self.threads } else { 1 };
-        let (critic, generator) = side_by_side(
+        let (critic, generator) = self.team.side_by_side(
             &*self,
-            threads,
             |trainer| trainer.critic_gradients(last),
             |trainer| trainer.generator_gradients(step),
-        )?;
+        );
         let (critic, generator) = (critic?, generator?);
-        self.critic.update(last + 1, rate)?;
-        self.generator.update(step + 1, rate)?;
+        self.critic.update(last + 1, rate, &self.team)?;
+        self.generator.update(step + 1, rate, &self.team)?;
         Ok(Losses { generator, critic })
     }
 

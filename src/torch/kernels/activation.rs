@@ -2,7 +2,7 @@
 //! "Categorical Reparameterization with Gumbel-Softmax"), its gradient, and the cross-entropy on a chosen code.
 
 use super::{
-    math::{exp, tanh, vectorised},
+    math::{exp, flushed, tanh, vectorised},
     segments::{SegmentIndex, Segments},
 };
 use crate::{
@@ -48,7 +48,7 @@ fn forward_rows<T: Element>(
             let part = &buffer[at..at + length];
             let inverse = 1.0 / part.iter().sum::<f32>();
             for (o, &e) in out[at..at + length].iter_mut().zip(part) {
-                *o = T::from_f32(e * inverse);
+                *o = T::from_f32(flushed(e * inverse));
             }
         }
     }
@@ -119,13 +119,13 @@ fn backward_rows<T: Element>(
         dl.fill(T::default());
         for &at in &segments.scalars {
             let value = y[at].to_f32();
-            dl[at] = T::from_f32(dy[at].to_f32() * (1.0 - value * value));
+            dl[at] = T::from_f32(flushed(dy[at].to_f32() * (1.0 - value * value)));
         }
         for &(at, length) in &segments.distributions {
             let (y, dy) = (&y[at..at + length], &dy[at..at + length]);
             let inner: f32 = y.iter().zip(dy).map(|(&y, &dy)| y.to_f32() * dy.to_f32()).sum();
             for ((dl, &y), &dy) in dl[at..at + length].iter_mut().zip(y).zip(dy) {
-                *dl = T::from_f32(y.to_f32() * (dy.to_f32() - inner) * scale);
+                *dl = T::from_f32(flushed(y.to_f32() * (dy.to_f32() - inner) * scale));
             }
         }
     }
@@ -201,7 +201,7 @@ fn cross_entropy_rows<T: Element>(
         loss += f64::from(sum.ln() + top - logits[target.code].to_f32());
         for (code, (g, &e)) in grad.iter_mut().zip(buffer.iter()).enumerate() {
             let hit = if code == target.code { 1.0 } else { 0.0 };
-            *g = T::from_f32(g.to_f32() + weight * (e / sum - hit));
+            *g = T::from_f32(flushed(g.to_f32() + weight * (e / sum - hit)));
         }
     }
     loss * f64::from(weight)

@@ -1,6 +1,6 @@
 //! One step of Adam (Kingma & Ba 2015) over a flat run of parameters, in one pass over memory.
 
-use super::math::vectorised;
+use super::math::{flushed, vectorised};
 use crate::torch::Element;
 
 /// The numbers of one step, bias corrections included.
@@ -64,7 +64,8 @@ vectorised! {
 #[inline(always)]
 fn update(s: Step, p: f32, g: f32, m: &mut f32, v: &mut f32) -> f32 {
     let g = g + s.weight_decay * p;
-    *m = s.beta1 * *m + (1.0 - s.beta1) * g;
-    *v = s.beta2 * *v + (1.0 - s.beta2) * (g * g);
+    *m = flushed(s.beta1 * *m + (1.0 - s.beta1) * g);
+    let square = s.beta2 * *v + (1.0 - s.beta2) * (g * g);
+    *v = if square < f32::MIN_POSITIVE { 0.0 } else { square };
     p - s.rate * *m / (v.sqrt() * s.second_correction + s.epsilon)
 }

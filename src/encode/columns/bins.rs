@@ -1,0 +1,179 @@
+//! Quantile bins: a number as one code, for models that draw codes only.
+
+use super::{DecodeInput, EncodeInput, invalid, pack, unseen};
+use crate::{
+    Result,
+    encode::{
+        SubColumnData,
+        hash::FixedState,
+        physical::{Lane, value_type},
+        text_serde,
+        wide::{Float, Grid},
+    },
+    noise::unit,
+};
+use arrow::{array::ArrayRef, buffer::NullBuffer, datatypes::Field};
+use serde::{Deserialize, Serialize};
+use std::{collections::HashMap, sync::OnceLock};
+
+/// Bins at most.
+const BINS: usize = 100;
+/// Values that a bin should hold at least.
+const ROWS_PER_BIN: f64 = 20.0;
+/// Quantiles kept per bin, both ends included.
+const SKETCH: usize = 9;
+
+/// Numbers as codes: null first if there are nulls, then *atoms* (values with a share of their own, NaN and infinities),
+/// then bins of about equal counts. A bin decodes through the quantile function of the values seen in it, so what is
+/// skewed within a bin stays skewed; no value is drawn uniformly between two edges that lie far apart.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub(crate) struct Bins<W: Lane> {
+    nullable: bool,
+    #[serde(with = "text_serde::list")]
+    atoms: Vec<W>,
+    #[serde(with = "text_serde")]
+    min: W,
+    #[serde(with = "text_serde")]
+    max: W,
+    step: u64,
+    decimals: Option<u8>,
+    single: bool,
+    /// Per bin, [`SKETCH`] ascending places on the grid; bin `i` ends where bin `i + 1` begins.
+    bins: Vec<Vec<Float>>,
+    #[serde(skip)]
+    lookup: OnceLock<HashMap<W, u32, FixedState>>,
+}
+
+impl<W: Lane> Bins<W> {
+    /// Fits values of weight > 0 in ascending order that are not atoms, all finite and on the grid; at least one.
+    pub(crate) fn fit(points: &[(W, f64)], atoms: Vec<W>, grid: &Grid<W>, nullable: bool) -> Self {
+        let total: f64 = points.iter().map(|(_, weight)| weight).sum();
+        let count = (total / ROWS_PER_BIN).clamp(1.0, BINS as f64).floor();
+        let mut bins = Vec::new();
+        let (mut bin, mut held, mut passed) = (Vec::new(), 0.0, 0.0);
+        for (i, (value, weight)) in points.iter().enumerate() {
+            bin.push((value.offset(grid), *weight));
+            held += weight;
+            // A value is never split between bins; the share of a bin is of what is still to come.
+            let share = (total - passed) / (count - bins.len() as f64).max(1.0);
+            let last = i + 1 == points.len();
+            if last || held + 0.5 * points[i + 1].1 >= share {
+                bins.push(quantiles(&bin, held));
+                passed += held;
+                held = 0.0;
+                bin.clear();
+            }
+        }
+        Self {
+            nullable,
+            atoms,
+            min: grid.min,
+            max: grid.max,
+            step: grid.step,
+            decimals: grid.decimals,
+            single: grid.single,
+            bins,
+            lookup: OnceLock::new(),
+        }
+    }
+
+    fn grid(&self) -> Grid<W> {
+        Grid { min: self.min, max: self.max, step: self.step, decimals: self.decimals, single: self.single }
+    }
+
+    fn first_bin(&self) -> usize {
+        usize::from(self.nullable) + self.atoms.len()
+    }
+
+    #[allow(clippy::cast_possible_truncation)]
+    pub(crate) fn cardinality(&self) -> u32 {
+        (self.first_bin() + self.bins.len()) as u32
+    }
+
+    fn lookup(&self) -> &HashMap<W, u32, FixedState> {
+        self.lookup
+            .get_or_init(|| (u32::from(self.nullable)..).zip(&self.atoms).map(|(code, value)| (*value, code)).collect())
+    }
+
+    pub(crate) fn prepare(&mut self, field: &Field) -> Result<()> {
+        let places = || self.bins.iter().flatten().map(|place| place.0);
+        let ascending = places().zip(places().skip(1)).all(|(a, b)| a <= b) && places().all(f64::is_finite);
+        if self.bins.is_empty() || self.bins.iter().any(|bin| bin.len() != SKETCH) || !ascending {
+            return Err(invalid(field, "impossible bins"));
+        }
+        if self.bins.len() > 1 << 16 || self.atoms.len() > 1 << 16 || self.lookup().len() != self.atoms.len() {
+            return Err(invalid(field, "impossible atoms"));
+        }
+        if self.step == 0 || self.min > self.max || !self.min.is_finite() || !self.max.is_finite() {
+            return Err(invalid(field, "impossible range"));
+        }
+        if self.nullable && !field.is_nullable() {
+            return Err(invalid(field, "nulls in a column declared NOT NULL"));
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::cast_possible_truncation)]
+    pub(crate) fn encode(&self, input: &EncodeInput<'_>, out: &mut [SubColumnData]) -> Result<()> {
+        let [codes] = out else {
+            return Err(invalid(input.field, "expected a code"));
+        };
+        let array = input.array.as_ref();
+        let nulls = array.nulls().filter(|n| n.null_count() > 0);
+        let (lookup, grid, first_bin) = (self.lookup(), self.grid(), self.first_bin());
+        for (row, value) in W::read(array)?.into_iter().enumerate() {
+            let code = if nulls.is_some_and(|n| n.is_null(row)) {
+                self.nullable.then_some(0)
+            } else if let Some(&code) = lookup.get(&value) {
+                Some(code)
+            } else {
+                value.is_finite().then(|| {
+                    let place = value.offset(&grid);
+                    let after = self.bins.partition_point(|bin| bin[0].0 <= place);
+                    (first_bin + after.saturating_sub(1)) as u32
+                })
+            };
+            codes.push_code(code.ok_or_else(|| unseen(input.field, array, row))?);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn decode(&self, input: &DecodeInput<'_>) -> Result<ArrayRef> {
+        let codes = input.codes(self.cardinality())?;
+        let mut bits = vec![0u32; input.rows.end];
+        input.noise.purpose(&format!("decode/{}", input.field.name())).fill_u32(input.block, &mut bits);
+        let (first_bin, grid) = (self.first_bin(), self.grid());
+        let value = |(&code, &bits): (&u32, &u32)| {
+            let code = code as usize;
+            if let Some(bin) = code.checked_sub(first_bin) {
+                let place = f64::from(unit(bits)) * (SKETCH - 1) as f64;
+                let at = (place as usize).min(SKETCH - 2);
+                let (low, high) = (self.bins[bin][at].0, self.bins[bin][at + 1].0);
+                W::at(low + (high - low) * (place - at as f64), &grid)
+            } else {
+                code.checked_sub(usize::from(self.nullable)).map_or(self.min, |atom| self.atoms[atom])
+            }
+        };
+        let values = codes.iter().zip(&bits[input.rows.clone()]).map(value).collect();
+        let nulls = self.nullable.then(|| codes.iter().map(|&c| c > 0).collect::<NullBuffer>());
+        let nulls = nulls.filter(|n| n.null_count() > 0);
+        pack(W::write(values, nulls, value_type(input.field.data_type()))?, input.field)
+    }
+}
+
+/// [`SKETCH`] evenly spaced quantiles of weighted places, ends included.
+fn quantiles(points: &[(f64, f64)], total: f64) -> Vec<Float> {
+    let mut at = 0;
+    let mut below = 0.0;
+    (0..SKETCH)
+        .map(|i| {
+            let wanted = total * i as f64 / (SKETCH - 1) as f64;
+            while at + 1 < points.len() && below + points[at].1 <= wanted {
+                below += points[at].1;
+                at += 1;
+            }
+            Float(points[at].0)
+        })
+        .collect()
+}
