@@ -10,7 +10,8 @@ FROM customers GROUP BY segment ORDER BY customers DESC;
 SET synth.seed = 7;
 
 SELECT epoch, round(loss, 3) AS loss, round(score, 3) AS score, round(rows_per_second) AS rows_per_second, version
-FROM synth_train('customers', epochs => 100) WHERE epoch % 20 = 0 OR version IS NOT NULL;
+FROM synth_train('customers') WHERE epoch % 5 = 0 OR version IS NOT NULL
+ORDER BY version NULLS FIRST, epoch;
 
 SELECT model, version, rows, round(score, 3) AS score, created FROM synth.models WHERE current;
 

@@ -257,7 +257,7 @@ fn trains_samples_and_drops() {
     let output = run(&folder, &["-q", "--format", "csv", "-c", sample]);
     assert_eq!(out(&output), "c,ok\n3000,true\n", "{}", err(&output));
     let output = run(&folder, &["-q", "--format", "csv", "-c", "\\models"]);
-    assert!(out(&output).lines().nth(1).is_some_and(|line| line.starts_with("people,1,ctgan,")), "{}", out(&output));
+    assert!(out(&output).lines().nth(1).is_some_and(|line| line.starts_with("people,1,argn,")), "{}", out(&output));
 
     let drop = "DROP MODEL people VERSION 1; DROP MODEL IF EXISTS people; DROP MODEL people";
     let output = run(&folder, &["-q", "--format", "csv", "-c", drop]);

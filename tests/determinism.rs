@@ -4,8 +4,9 @@
 mod support;
 
 use datafusion::{error::Result, prelude::SessionConfig};
+use rstest::rstest;
 use std::{path::Path, process::Command};
-use support::{checksum, run, session, trained, whole};
+use support::{checksum, run, session, trained, trained_as, whole};
 
 const ROWS: usize = 20_000;
 const WHOLE: &str = "SELECT * FROM synth_sample('people', 20000, seed => 5, row_id => true) ORDER BY row_id";
@@ -19,10 +20,13 @@ async fn checksum_with(store: &Path, partitions: usize, batch: usize, threads: u
     Ok(checksum(&run(&context, &sql).await?))
 }
 
+#[rstest]
+#[case("argn")]
+#[case("ctgan")]
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_batches_and_threads_do_not_change_a_byte() -> Result<()> {
+async fn partitions_batches_and_threads_do_not_change_a_byte(#[case] kind: &str) -> Result<()> {
     let store = tempfile::tempdir()?;
-    let context = trained(store.path()).await?;
+    let context = trained_as(store.path(), kind).await?;
     let expected = checksum(&run(&context, WHOLE).await?);
     for partitions in [1, 2, 3, 8] {
         for batch in [1000, 8192] {
@@ -35,10 +39,13 @@ async fn partitions_batches_and_threads_do_not_change_a_byte() -> Result<()> {
     Ok(())
 }
 
+#[rstest]
+#[case("argn")]
+#[case("ctgan")]
 #[tokio::test(flavor = "multi_thread")]
-async fn ranges_prefixes_and_projections_are_slices_of_the_whole() -> Result<()> {
+async fn ranges_prefixes_and_projections_are_slices_of_the_whole(#[case] kind: &str) -> Result<()> {
     let store = tempfile::tempdir()?;
-    let context = trained(store.path()).await?;
+    let context = trained_as(store.path(), kind).await?;
     let all = whole(&run(&context, WHOLE).await?);
     assert_eq!(all.num_rows(), ROWS);
 
@@ -93,10 +100,13 @@ async fn child_process() -> Result<()> {
     Ok(())
 }
 
+#[rstest]
+#[case("argn")]
+#[case("ctgan")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cold_process_samples_the_same_bytes() -> Result<()> {
+async fn a_cold_process_samples_the_same_bytes(#[case] kind: &str) -> Result<()> {
     let store = tempfile::tempdir()?;
-    let context = trained(store.path()).await?;
+    let context = trained_as(store.path(), kind).await?;
     let expected = checksum(&run(&context, WHOLE).await?);
     let child = Command::new(std::env::current_exe()?)
         .args(["child_process", "--exact", "--ignored", "--nocapture"])

@@ -3,10 +3,13 @@
 //! A model is a folder here and one line in [`registry`](REGISTRY): a [`ModelKind`] that fits and loads, a
 //! [`TableModel`] that is the trained state, a [`BlockSampler`] that runs it.
 
+pub mod argn;
 pub mod ctgan;
 mod options;
 mod registry;
 mod state;
+mod tiles;
+mod training;
 mod validation;
 
 pub use options::{FitOptions, OptionKind, OptionSpec, OptionValue};

@@ -402,6 +402,7 @@ mod tests {
     async fn own_options_of_models_are_options_of_the_session() {
         let context = context();
         assert!(run(&context, "SHOW synth.dropout").await.unwrap().contains("0.5"), "the default");
+        run(&context, "SET synth.model = 'ctgan'").await.unwrap();
         run(&context, "SET synth.dropout = 0.25").await.unwrap();
         run(&context, "SET synth.mixed_precision = off").await.unwrap();
         assert!(run(&context, "SHOW synth.dropout").await.unwrap().contains("0.25"));

@@ -33,8 +33,14 @@ pub async fn session(store: &Path, config: SessionConfig) -> Result<SessionConte
 
 /// A session of one partition with a model of [`PEOPLE`].
 pub async fn trained(store: &Path) -> Result<SessionContext> {
+    trained_as(store, "argn").await
+}
+
+/// As [`trained`], with a model of this kind.
+pub async fn trained_as(store: &Path, kind: &str) -> Result<SessionContext> {
     let context = session(store, SessionConfig::new().with_target_partitions(1)).await?;
-    run(&context, "SELECT * FROM synth_train('people', epochs => 1, batch_size => 200, threads => 1)").await?;
+    let options = format!("model => '{kind}', epochs => 1, batch_size => 200, threads => 1");
+    run(&context, &format!("SELECT * FROM synth_train('people', {options})")).await?;
     Ok(context)
 }
 

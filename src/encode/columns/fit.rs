@@ -1,6 +1,9 @@
 //! From a column's sketch to its encoder.
 
-use super::{BinEncoder, Bins, ByteValues, ColumnEncoder, Generated, ModeEncoder, Modes, NumberValues, ValueEncoder, generated::Maker};
+use super::{
+    BinEncoder, Bins, ByteValues, ColumnEncoder, Generated, ModeEncoder, Modes, NumberValues, ValueEncoder,
+    generated::Maker,
+};
 use crate::{
     Result, SynthError,
     encode::{
@@ -70,9 +73,13 @@ pub(crate) fn fit(
         Column::Huge(sketch) => {
             numbers((field, sketch, nulls, declared), scheme, ValueEncoder::Huge, ModeEncoder::Huge, BinEncoder::Huge)?
         }
-        Column::Float(sketch) => {
-            numbers((field, sketch, nulls, declared), scheme, ValueEncoder::Float, ModeEncoder::Float, BinEncoder::Float)?
-        }
+        Column::Float(sketch) => numbers(
+            (field, sketch, nulls, declared),
+            scheme,
+            ValueEncoder::Float,
+            ModeEncoder::Float,
+            BinEncoder::Float,
+        )?,
         Column::Bytes(sketch) => bytes(field, sketch, nulls, declared)?,
     };
     Ok(fitted)

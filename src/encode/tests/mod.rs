@@ -1,6 +1,7 @@
 //! Properties of whole tables: profile, encode, decode.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation)]
 
+mod bins;
 mod degenerate;
 mod errors;
 mod generated;

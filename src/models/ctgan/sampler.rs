@@ -12,8 +12,11 @@ use super::{
 use crate::{
     Result,
     encode::{EncodedRows, SubColumnData},
-    models::{BlockSampler, HostTensor},
-    noise::{BLOCK_ROWS, Noise, Purpose},
+    models::{
+        BlockSampler, HostTensor,
+        tiles::{self, TILE, TILES, TileWorker, push_codes},
+    },
+    noise::{Noise, Purpose},
     torch::{
         Element, Rows, RowsMut, bf16_is_fast, by_kind,
         kernels::{
@@ -26,9 +29,6 @@ use crate::{
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
-/// Rows worked on at once.
-const TILE: usize = 1024;
-const TILES: usize = BLOCK_ROWS / TILE;
 /// Logits of an embedded column held at once.
 const EMBEDDED_LOGITS: usize = 1 << 22;
 
@@ -77,49 +77,25 @@ impl Sampler {
 
 impl BlockSampler for Sampler {
     fn sample(&mut self, block: u64, noise: &Noise, out: &mut EncodedRows) -> Result<()> {
-        out.clear();
         let streams = Streams {
             latent: noise.purpose("ctgan/latent"),
             condition: noise.purpose("ctgan/condition"),
             codes: (0..out.subcolumns.len()).map(|i| noise.purpose(&format!("ctgan/code/{i}"))).collect(),
         };
-        let at = |tile: usize| block * TILES as u64 + tile as u64;
-        for first in (0..TILES).step_by(self.workers.len()) {
-            let mut busy: Vec<_> = self.workers.iter_mut().take(TILES - first).enumerate().collect();
-            if let [(offset, worker)] = busy.as_mut_slice() {
-                worker.tile(at(first + *offset), &streams)?;
-            } else {
-                let streams = &streams;
-                std::thread::scope(|scope| {
-                    let run = |(offset, worker): &mut (usize, &mut Worker)| worker.tile(at(first + *offset), streams);
-                    let (own, others) =
-                        busy.split_first_mut().ok_or_else(|| crate::SynthError::Internal("no worker".into()))?;
-                    let handles: Vec<_> = others.iter_mut().map(|task| scope.spawn(move || run(task))).collect();
-                    run(own)?;
-                    handles.into_iter().try_for_each(|handle| {
-                        handle.join().map_err(|_| crate::SynthError::Internal("a sampling thread panicked".into()))?
-                    })
-                })?;
-            }
-            for worker in self.workers.iter().take(TILES - first) {
-                append(out, &worker.rows);
-            }
-        }
-        Ok(())
+        tiles::sample(&mut self.workers, block, &streams, out)
     }
 }
 
-fn append(out: &mut EncodedRows, tile: &EncodedRows) {
-    for (out, tile) in out.subcolumns.iter_mut().zip(&tile.subcolumns) {
-        match (out, tile) {
-            (SubColumnData::Code8(out), SubColumnData::Code8(tile)) => out.extend_from_slice(tile),
-            (SubColumnData::Code16(out), SubColumnData::Code16(tile)) => out.extend_from_slice(tile),
-            (SubColumnData::Code32(out), SubColumnData::Code32(tile)) => out.extend_from_slice(tile),
-            (SubColumnData::Scalar(out), SubColumnData::Scalar(tile)) => out.extend_from_slice(tile),
-            (out, tile) => (0..tile.len()).for_each(|row| out.push_code(tile.code(row))),
-        }
+impl TileWorker for Worker {
+    type Streams = Streams;
+
+    fn tile(&mut self, tile: u64, streams: &Streams) -> Result<()> {
+        self.generate(tile, streams)
     }
-    out.rows += tile.rows;
+
+    fn rows(&self) -> &EncodedRows {
+        &self.rows
+    }
 }
 
 impl Worker {
@@ -190,7 +166,7 @@ impl Worker {
         })
     }
 
-    fn tile(&mut self, tile: u64, streams: &Streams) -> Result<()> {
+    fn generate(&mut self, tile: u64, streams: &Streams) -> Result<()> {
         use_threads(1);
         let _guard = tch::no_grad_guard();
         self.rows.clear();
@@ -255,7 +231,7 @@ impl Worker {
                 Segment::OneHot { at, cardinality, .. } => {
                     streams.codes[index].fill_u32(tile, &mut bits);
                     draw::codes(logits, at, cardinality, &bits, &mut codes);
-                    put(&mut self.rows.subcolumns[index], &codes);
+                    push_codes(&mut self.rows.subcolumns[index], &codes);
                 }
                 Segment::Embedded { at, width, cardinality, table } => {
                     streams.codes[index].fill_u32(tile, &mut bits);
@@ -275,21 +251,11 @@ impl Worker {
                         let all = draw::Logits { main: Rows::<f32>::of(&all)?, extra: bias, select: &zeros };
                         draw::codes(all, 0, cardinality, &bits[rows.clone()], &mut codes[rows]);
                     }
-                    put(&mut self.rows.subcolumns[index], &codes);
+                    push_codes(&mut self.rows.subcolumns[index], &codes);
                 }
             }
         }
         Ok(())
-    }
-}
-
-#[allow(clippy::cast_possible_truncation)]
-fn put(column: &mut SubColumnData, codes: &[u32]) {
-    match column {
-        SubColumnData::Code8(out) => out.extend(codes.iter().map(|&code| code as u8)),
-        SubColumnData::Code16(out) => out.extend(codes.iter().map(|&code| code as u16)),
-        SubColumnData::Code32(out) => out.extend_from_slice(codes),
-        SubColumnData::Scalar(_) => {}
     }
 }
 

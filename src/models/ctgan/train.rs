@@ -17,10 +17,11 @@ use crate::{
     models::{
         BlockSampler, Checkpoint, EpochReport, FitObserver, FitOptions, FitReport, Fitted, HostTensor, ModelState,
         TrainingData,
+        training::{load_flat, load_parameters, save_flat, save_parameters},
         validation::{Split, Validator},
     },
     noise::{Noise, Purpose},
-    torch::{Parameters, Rows, Team, bf16_is_fast, kernels::sparse::SparseRows, resolve, use_threads},
+    torch::{Rows, Team, bf16_is_fast, kernels::sparse::SparseRows, resolve, use_threads},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -455,16 +456,9 @@ impl<'a> Trainer<'a> {
     /// Everything but the best model so far.
     fn snapshot(&self) -> Result<ModelState> {
         let mut tensors = BTreeMap::new();
-        for (network, parameters) in [("generator", &self.generator.parameters), ("critic", &self.critic.parameters)] {
-            for (part, flat) in parts(parameters) {
-                for (name, tensor) in parameters.named(flat)? {
-                    tensors.insert(format!("{network}/{part}/{name}"), HostTensor::of(&tensor)?);
-                }
-            }
-        }
-        for (name, tensor) in self.generator.parameters.named(&self.generator.average)? {
-            tensors.insert(format!("generator/average/{name}"), HostTensor::of(&tensor)?);
-        }
+        save_parameters("generator", &self.generator.parameters, &mut tensors)?;
+        save_parameters("critic", &self.critic.parameters, &mut tensors)?;
+        save_flat("generator/average", &self.generator.parameters, &self.generator.average, &mut tensors)?;
         let settings = serde_json::to_value(&self.position).map_err(|error| SynthError::Internal(error.to_string()))?;
         Ok(ModelState { settings, tensors })
     }
@@ -474,27 +468,9 @@ impl<'a> Trainer<'a> {
         let damaged = |reason: String| SynthError::Artifact { path: "checkpoint".to_owned(), reason };
         let position: Position =
             serde_json::from_value(state.settings.clone()).map_err(|error| damaged(error.to_string()))?;
-        let load = |name: &str, into: &mut Tensor| -> Result<()> {
-            let host = state.tensors.get(name).ok_or_else(|| damaged(format!("`{name}` is missing")))?;
-            if host.shape.iter().map(|&n| n as i64).ne(into.size()) {
-                return Err(damaged(format!("`{name}` has shape {:?} instead of {:?}", host.shape, into.size())));
-            }
-            into.f_copy_(&host.tensor(Kind::Float, Device::Cpu)?)?;
-            Ok(())
-        };
-        for (network, parameters) in
-            [("generator", &mut self.generator.parameters), ("critic", &mut self.critic.parameters)]
-        {
-            for (part, flat) in parts(parameters) {
-                for (name, mut tensor) in parameters.named(flat)? {
-                    load(&format!("{network}/{part}/{name}"), &mut tensor)?;
-                }
-            }
-            parameters.masters_changed()?;
-        }
-        for (name, mut tensor) in self.generator.parameters.named(&self.generator.average)? {
-            load(&format!("generator/average/{name}"), &mut tensor)?;
-        }
+        load_parameters("generator", &mut self.generator.parameters, state)?;
+        load_parameters("critic", &mut self.critic.parameters, state)?;
+        load_flat("generator/average", &self.generator.parameters, &self.generator.average, state)?;
         let best: BTreeMap<_, _> = (state.tensors.iter())
             .filter_map(|(name, tensor)| Some((name.strip_prefix("best/")?.to_owned(), tensor.clone())))
             .collect();
@@ -502,10 +478,6 @@ impl<'a> Trainer<'a> {
         self.position = position;
         Ok(())
     }
-}
-
-fn parts(parameters: &Parameters) -> [(&'static str, &Tensor); 3] {
-    [("weight", &parameters.master), ("first", &parameters.first), ("second", &parameters.second)]
 }
 
 /// Frequencies of the codes of every embedded sub-column.

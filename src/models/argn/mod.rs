@@ -1,0 +1,62 @@
+//! An autoregressive model of codes: each column is drawn given those before it, by a small network of its own.
+//!
+//! The likelihood of a row is the product of its columns' (the chain rule); one hidden layer per column sees the
+//! embeddings of the visible columns, as in neural autoregressive distribution estimation (Uria et al., "Neural
+//! Autoregressive Distribution Estimation", JMLR 2016) and, for tables, TabularARGN (Tiwald et al. 2025). A share of
+//! every batch is learned in random orders of the columns, so one network knows the distribution of any column given
+//! any others; generation goes by the table's own order, which is learned best.
+
+mod config;
+mod model;
+mod network;
+mod sampler;
+#[cfg(test)]
+mod tests;
+mod train;
+
+use super::{Checkpoint, FitObserver, FitOptions, Fitted, ModelKind, ModelState, OptionSpec, TableModel, TrainingData};
+use crate::{
+    Result,
+    encode::{Layout, Scheme},
+};
+use std::sync::Arc;
+
+/// The autoregressive model.
+#[derive(Debug, Clone, Copy)]
+pub struct Argn;
+
+impl ModelKind for Argn {
+    fn name(&self) -> &'static str {
+        "argn"
+    }
+
+    fn description(&self) -> &'static str {
+        "autoregressive networks over codes, a column given those before it (NADE; TabularARGN)"
+    }
+
+    fn scheme(&self) -> Scheme {
+        Scheme::Codes
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        config::OPTIONS
+    }
+
+    fn fit(
+        &self,
+        data: &TrainingData<'_>,
+        options: &FitOptions,
+        resume: Option<&Checkpoint>,
+        observer: &mut dyn FitObserver,
+    ) -> Result<Fitted> {
+        let mut trainer = train::Trainer::new(data, options)?;
+        if let Some(checkpoint) = resume {
+            trainer.restore(&checkpoint.state)?;
+        }
+        trainer.run(observer)
+    }
+
+    fn load(&self, layout: &Layout, state: ModelState) -> Result<Arc<dyn TableModel>> {
+        Ok(Arc::new(model::ArgnModel::new(layout, state)?))
+    }
+}

@@ -1,0 +1,104 @@
+//! The trained model: weights in host memory.
+
+use super::{
+    network::{Column, columns, shapes},
+    sampler::Sampler,
+};
+use crate::{
+    Result, SynthError,
+    encode::{Layout, SubColumn},
+    models::{BlockSampler, HostTensor, ModelState, TableModel},
+    torch::{DeviceKind, resolve},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tch::Device;
+
+/// What the weights alone do not say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Settings {
+    pub(super) width: usize,
+    pub(super) embedding_width: usize,
+}
+
+/// A trained autoregressive model.
+#[derive(Debug)]
+pub(super) struct ArgnModel {
+    settings: Settings,
+    layout: Layout,
+    columns: Vec<Column>,
+    tensors: BTreeMap<String, HostTensor>,
+}
+
+/// The cardinality of every sub-column.
+pub(super) fn cardinalities(layout: &Layout) -> Result<Vec<usize>> {
+    let of = |subcolumn: &SubColumn| match subcolumn {
+        SubColumn::Code { cardinality } => Ok(*cardinality as usize),
+        SubColumn::Scalar => Err(SynthError::Model("a scalar sub-column; this model learns codes only".to_owned())),
+    };
+    layout.subcolumns.iter().map(of).collect()
+}
+
+impl ArgnModel {
+    /// Checks `state` against `layout`.
+    pub(super) fn new(layout: &Layout, state: ModelState) -> Result<Self> {
+        let damaged = |path: &str, reason: String| SynthError::Artifact { path: path.to_owned(), reason };
+        let settings: Settings = serde_json::from_value(state.settings)
+            .map_err(|error| damaged("manifest.json", format!("the settings of argn: {error}")))?;
+        let (columns, total) = columns(&cardinalities(layout)?, settings.embedding_width);
+        for (name, rows, width) in shapes(&columns, total, settings.width) {
+            let shape = [rows, width];
+            match state.tensors.get(&name) {
+                Some(tensor) if tensor.shape == shape && Some(tensor.data.len()) == rows.checked_mul(width) => {}
+                Some(tensor) => {
+                    let found = &tensor.shape;
+                    return Err(damaged(
+                        "weights.safetensors",
+                        format!("`{name}` has shape {found:?}, the manifest's encoder asks for {shape:?}"),
+                    ));
+                }
+                None => return Err(damaged("weights.safetensors", format!("`{name}` is missing"))),
+            }
+        }
+        Ok(Self { settings, layout: layout.clone(), columns, tensors: state.tensors })
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(super) fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.settings.width
+    }
+
+    /// The weight `name` of column `k`.
+    pub(super) fn weight(&self, name: &str, k: usize) -> Result<&HostTensor> {
+        let name = format!("{name}.{k}");
+        self.tensors.get(&name).ok_or_else(|| SynthError::Internal(format!("no tensor `{name}`")))
+    }
+
+    /// A sampler on a resolved device.
+    pub(super) fn sampler_on(&self, device: Device, threads: usize) -> Result<Sampler> {
+        Sampler::new(self, device, threads)
+    }
+}
+
+impl TableModel for ArgnModel {
+    fn state(&self) -> Result<ModelState> {
+        let settings = serde_json::to_value(&self.settings).map_err(|error| SynthError::Internal(error.to_string()))?;
+        Ok(ModelState { settings, tensors: self.tensors.clone() })
+    }
+
+    fn sampler(&self, device: DeviceKind, threads: usize) -> Result<Box<dyn BlockSampler>> {
+        Ok(Box::new(self.sampler_on(resolve(device)?, threads)?))
+    }
+
+    fn sampler_memory(&self) -> usize {
+        Sampler::memory(&self.columns, self.settings.width)
+    }
+}

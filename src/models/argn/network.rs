@@ -1,0 +1,407 @@
+//! The networks, their likelihood and its gradients, written out by hand.
+//!
+//! Column `k` has codes `0..K_k` and an embedding `E_k: [K_k, d_k]`. With `x` the row's embeddings side by side
+//! (`[D]`, invisible columns zero), the logits of column `k` are `relu(x W_k + b_k) V_k + c_k`.
+
+use crate::{
+    Result,
+    noise::{Noise, Purpose},
+    torch::{Adam, Parameters, Team, multiply},
+};
+use tch::{Device, Kind, Tensor};
+
+/// Columns are learned in this many groups, whatever the threads: the sums of gradients stay in one order.
+const GROUPS: usize = 2;
+
+/// A column of codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Column {
+    /// Number of codes.
+    pub(super) cardinality: usize,
+    /// Where its embedding begins in `x`.
+    pub(super) at: usize,
+    /// Width of its embedding.
+    pub(super) width: usize,
+}
+
+/// The columns of a table whose embeddings are at most `widest`, and `D`.
+pub(super) fn columns(cardinalities: &[usize], widest: usize) -> (Vec<Column>, usize) {
+    let mut at = 0;
+    let columns = cardinalities
+        .iter()
+        .map(|&cardinality| {
+            let width = embedding_width(cardinality).min(widest);
+            at += width;
+            Column { cardinality, at: at - width, width }
+        })
+        .collect();
+    (columns, at)
+}
+
+/// Width of an entity embedding: 1.6 K^0.56 (Guo & Berkhahn 2016 in the form that became usual).
+fn embedding_width(cardinality: usize) -> usize {
+    (1.6 * (cardinality as f64).powf(0.56)).round().max(1.0) as usize
+}
+
+/// Shape of every parameter, by name: `embedding.k` `[K, d]`, `input.k` `[D, width]`, `bias.k` `[1, width]`, `head.k`
+/// `[width, K]`, `head_bias.k` `[1, K]`.
+pub(super) fn shapes(columns: &[Column], total: usize, width: usize) -> Vec<(String, usize, usize)> {
+    let of = |(k, column): (usize, &Column)| {
+        [
+            (format!("embedding.{k}"), column.cardinality, column.width),
+            (format!("input.{k}"), total, width),
+            (format!("bias.{k}"), 1, width),
+            (format!("head.{k}"), width, column.cardinality),
+            (format!("head_bias.{k}"), 1, column.cardinality),
+        ]
+    };
+    columns.iter().enumerate().flat_map(of).collect()
+}
+
+const PER_COLUMN: usize = 5;
+const EMBEDDING: usize = 0;
+const INPUT: usize = 1;
+const BIAS: usize = 2;
+const HEAD: usize = 3;
+const HEAD_BIAS: usize = 4;
+
+/// The networks of a table in training.
+#[derive(Debug)]
+pub(super) struct Network {
+    pub(super) columns: Vec<Column>,
+    total: i64,
+    width: i64,
+    device: Device,
+    pub(super) parameters: Parameters,
+    /// Exponential average of the parameters: what is validated and kept.
+    pub(super) average: Tensor,
+    weight_decay: f64,
+    dropout: f64,
+}
+
+/// What keeps the networks from learning rows by heart.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Regularisation {
+    /// L2 decay of all parameters.
+    pub(super) weight_decay: f64,
+    /// Share of hidden units dropped per row and step (Srivastava et al. 2014).
+    pub(super) dropout: f64,
+}
+
+/// Decay per step of the average of the parameters.
+const AVERAGING: f64 = 0.99;
+
+/// Rows to learn from or to judge.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// Codes per column, i64 `[rows]`.
+    codes: Vec<Tensor>,
+    rows: i64,
+    /// The first rows see what stands left of a column; the others what `ranks` puts before it.
+    ordered: i64,
+    /// Per column, its rank in each row's order, f32 `[rows - ordered, 1]`.
+    ranks: Vec<Tensor>,
+}
+
+impl Batch {
+    /// `codes` column by column, all of one length; `ranks` row by row for the last rows, a permutation each.
+    pub(super) fn new(codes: &[Vec<i64>], ranks: &[f32], device: Device) -> Result<Self> {
+        let rows = codes.first().map_or(0, Vec::len) as i64;
+        let free = (ranks.len() / codes.len().max(1)) as i64;
+        let table = Tensor::f_from_slice(ranks)?.f_view([free, codes.len() as i64])?.f_to_device(device)?;
+        Ok(Self {
+            codes: codes.iter().map(|c| Ok(Tensor::f_from_slice(c)?.f_to_device(device)?)).collect::<Result<_>>()?,
+            rows,
+            ordered: rows - free,
+            ranks: (0..codes.len() as i64)
+                .map(|k| Ok(table.f_narrow(1, k, 1)?.f_contiguous()?))
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// What all columns share in a pass.
+struct Inputs {
+    /// Embeddings, `[rows, D]`.
+    x: Tensor,
+    /// Of the freely ordered rows, the rank of the column that an element of `x` belongs to.
+    ranks: Tensor,
+}
+
+impl Network {
+    /// Networks at their start; `frequencies` of every column's codes give the heads' biases.
+    pub(super) fn new(
+        (columns, total): (Vec<Column>, usize),
+        width: usize,
+        frequencies: &[Vec<f32>],
+        regularisation: Regularisation,
+        noise: &Noise,
+        device: Device,
+    ) -> Result<Self> {
+        let parameters = Parameters::new(shapes(&columns, total, width), Kind::Float, device)?;
+        let average = parameters.master.f_zeros_like()?;
+        let network = Self {
+            columns,
+            total: total as i64,
+            width: width as i64,
+            device,
+            parameters,
+            average,
+            weight_decay: regularisation.weight_decay,
+            dropout: regularisation.dropout,
+        };
+        for (index, (name, mut master)) in network.parameters.named(&network.parameters.master)?.into_iter().enumerate()
+        {
+            let (rows, columns) = master.size2()?;
+            let mut values = vec![0f32; (rows * columns) as usize];
+            let purpose = noise.purpose(&format!("initial/{name}"));
+            match index % PER_COLUMN {
+                EMBEDDING => {
+                    purpose.fill_normal(0, &mut values);
+                    values.iter_mut().for_each(|v| *v *= 0.5);
+                }
+                INPUT | HEAD => {
+                    purpose.fill_uniform(0, &mut values);
+                    let bound = if index % PER_COLUMN == INPUT { 1.0 } else { 0.5 } / (rows as f32).sqrt();
+                    values.iter_mut().for_each(|v| *v = (*v * 2.0 - 1.0) * bound);
+                }
+                HEAD_BIAS => {
+                    let logs = frequencies[index / PER_COLUMN].iter().map(|f| (f + 1e-6).ln());
+                    values.iter_mut().zip(logs).for_each(|(v, log)| *v = log);
+                }
+                _ => {}
+            }
+            master.f_copy_(&Tensor::f_from_slice(&values)?.f_view([rows, columns])?)?;
+        }
+        let mut average = network.average.shallow_clone();
+        average.f_copy_(&network.parameters.master)?;
+        Ok(network)
+    }
+
+    fn weight(&self, column: usize, which: usize) -> Result<Tensor> {
+        self.parameters.weight(column * PER_COLUMN + which)
+    }
+
+    fn gradient(&self, column: usize, which: usize) -> Result<Tensor> {
+        self.parameters.gradient(column * PER_COLUMN + which)
+    }
+
+    fn inputs(&self, batch: &Batch) -> Result<Inputs> {
+        let options = (Kind::Float, self.device);
+        let x = Tensor::f_empty([batch.rows, self.total], options)?;
+        let ranks = Tensor::f_empty([batch.rows - batch.ordered, self.total], options)?;
+        for (k, column) in self.columns.iter().enumerate() {
+            let place = |t: &Tensor| t.f_narrow(1, column.at as i64, column.width as i64);
+            place(&x)?.f_copy_(&self.weight(k, EMBEDDING)?.f_index_select(0, &batch.codes[k])?)?;
+            place(&ranks)?.f_copy_(&batch.ranks[k].f_expand([-1, column.width as i64], false)?)?;
+        }
+        Ok(Inputs { x, ranks })
+    }
+
+    /// Hidden layer of column `k`, and the masked inputs of the freely ordered rows.
+    fn hidden(&self, k: usize, batch: &Batch, inputs: &Inputs) -> Result<(Tensor, Tensor, Tensor)> {
+        let (weight, bias) = (self.weight(k, INPUT)?, self.weight(k, BIAS)?);
+        let hidden = Tensor::f_empty([batch.rows, self.width], (Kind::Float, self.device))?;
+        let before = self.columns[k].at as i64;
+        let x = inputs.x.f_narrow(0, 0, batch.ordered)?.f_narrow(1, 0, before)?;
+        hidden.f_narrow(0, 0, batch.ordered)?.f_copy_(&bias.f_addmm(&x, &weight.f_narrow(0, 0, before)?)?)?;
+        let free = batch.rows - batch.ordered;
+        let mask = inputs.ranks.f_lt_tensor(&batch.ranks[k])?.f_to_kind(Kind::Float)?;
+        let seen = inputs.x.f_narrow(0, batch.ordered, free)?.f_mul(&mask)?;
+        hidden.f_narrow(0, batch.ordered, free)?.f_copy_(&bias.f_addmm(&seen, &weight)?)?;
+        Ok((hidden.f_relu()?, seen, mask))
+    }
+
+    /// Log-probabilities of column `k`, `[rows, K]`.
+    fn log_probabilities(&self, k: usize, hidden: &Tensor) -> Result<Tensor> {
+        let logits = self.weight(k, HEAD_BIAS)?.f_addmm(hidden, &self.weight(k, HEAD)?)?;
+        Ok(logits.f_log_softmax(-1, Kind::Float)?)
+    }
+
+    /// Mean negative log-likelihood of a row.
+    pub(super) fn loss(&self, batch: &Batch) -> Result<f64> {
+        let inputs = self.inputs(batch)?;
+        let mut loss = 0.0;
+        for k in 0..self.columns.len() {
+            let (hidden, _, _) = self.hidden(k, batch, &inputs)?;
+            let logs = self.log_probabilities(k, &hidden)?;
+            loss -=
+                logs.f_gather(1, &batch.codes[k].f_view([-1, 1])?, false)?.f_sum(Kind::Double)?.f_double_value(&[])?;
+        }
+        Ok(loss / batch.rows as f64)
+    }
+
+    /// The gradients of the mean negative log-likelihood, which it returns. What is dropped is drawn from blocks of
+    /// `dropout` that belong to step `step`.
+    pub(super) fn gradients(&self, batch: &Batch, dropout: &Purpose, step: u64, team: &Team) -> Result<f64> {
+        let inputs = self.inputs(batch)?;
+        let group = |group: usize| {
+            move |(this, batch, inputs): &(&Self, &Batch, &Inputs)| -> Result<(f64, Tensor)> {
+                let by_x = inputs.x.f_zeros_like()?;
+                let mut loss = 0.0;
+                for k in (group..this.columns.len()).step_by(GROUPS) {
+                    let block = step * this.columns.len() as u64 + k as u64;
+                    let kept = this.kept_units(batch.rows, dropout, block)?;
+                    loss += this.column_gradients(k, batch, inputs, &kept, &by_x)?;
+                }
+                Ok((loss, by_x))
+            }
+        };
+        let (first, second) = team.side_by_side(&(self, batch, &inputs), group(0), group(1));
+        let ((first, by_x), (second, other)) = (first?, second?);
+        let by_x = by_x.f_add(&other)?;
+        for (k, column) in self.columns.iter().enumerate() {
+            let mut gradient = self.gradient(k, EMBEDDING)?;
+            let _ = gradient.f_zero_()?;
+            let by_vector = by_x.f_narrow(1, column.at as i64, column.width as i64)?;
+            let _ = gradient.f_index_add_(0, &batch.codes[k], &by_vector)?;
+        }
+        Ok(first + second)
+    }
+
+    /// The gradients of column `k`'s parameters; adds that of `x` to `by_x`.
+    fn column_gradients(&self, k: usize, batch: &Batch, inputs: &Inputs, kept: &Tensor, by_x: &Tensor) -> Result<f64> {
+        let (hidden, seen, mask) = self.hidden(k, batch, inputs)?;
+        let hidden = hidden.f_mul(kept)?;
+        let logs = self.log_probabilities(k, &hidden)?;
+        let codes = batch.codes[k].f_view([-1, 1])?;
+        let share = 1.0 / batch.rows as f64;
+        let loss = -logs.f_gather(1, &codes, false)?.f_sum(Kind::Double)?.f_double_value(&[])? * share;
+        let mut by_logits = logs.f_exp()?;
+        let _ = by_logits.f_scatter_add_(1, &codes, &codes.f_full_like(-1.0)?.f_to_kind(Kind::Float)?)?;
+        let _ = by_logits.f_mul_scalar_(share)?;
+        multiply(&hidden.f_tr()?, &by_logits, &self.gradient(k, HEAD)?)?;
+        let sum = |t: &Tensor| t.f_sum_dim_intlist(0, true, Kind::Float);
+        self.gradient(k, HEAD_BIAS)?.f_copy_(&sum(&by_logits)?)?;
+        let slope = hidden.f_gt(0.0)?.f_mul(kept)?;
+        let by_hidden = by_logits.f_mm(&self.weight(k, HEAD)?.f_tr()?)?.f_mul(&slope)?;
+        self.gradient(k, BIAS)?.f_copy_(&sum(&by_hidden)?)?;
+
+        let (weight, gradient) = (self.weight(k, INPUT)?, self.gradient(k, INPUT)?);
+        let (ordered, before, free) = (batch.ordered, self.columns[k].at as i64, batch.rows - batch.ordered);
+        let (by_ordered, by_free) = (by_hidden.f_narrow(0, 0, ordered)?, by_hidden.f_narrow(0, ordered, free)?);
+        multiply(&seen.f_tr()?, &by_free, &gradient)?;
+        let x = inputs.x.f_narrow(0, 0, ordered)?.f_narrow(1, 0, before)?;
+        let _ = gradient.f_narrow(0, 0, before)?.f_addmm_(&x.f_tr()?, &by_ordered)?;
+        let mut place = by_x.f_narrow(0, 0, ordered)?.f_narrow(1, 0, before)?;
+        let _ = place.f_addmm_(&by_ordered, &weight.f_narrow(0, 0, before)?.f_tr()?)?;
+        let mut place = by_x.f_narrow(0, ordered, free)?;
+        let _ = place.f_addcmul_(&by_free.f_mm(&weight.f_tr()?)?, &mask)?;
+        Ok(loss)
+    }
+
+    /// 0 where a hidden unit is dropped, else 1 / (1 - dropout), `[rows, width]`; the dropout is rounded to a 256th.
+    fn kept_units(&self, rows: i64, dropout: &Purpose, block: u64) -> Result<Tensor> {
+        let shape = [rows, self.width];
+        let limit = (self.dropout * 256.0).round() as u8;
+        if limit == 0 {
+            return Ok(Tensor::f_ones([1, 1], (Kind::Float, self.device))?);
+        }
+        let scale = 256.0 / (256.0 - f32::from(limit));
+        let mut bytes = vec![0u8; (rows * self.width) as usize];
+        dropout.fill_u8(block, &mut bytes);
+        let kept: Vec<f32> = bytes.iter().map(|&byte| if byte < limit { 0.0 } else { scale }).collect();
+        Ok(Tensor::f_from_slice(&kept)?.f_view(shape)?.f_to_device(self.device)?)
+    }
+
+    /// Adam's step `number` (from 1) at `rate`.
+    pub(super) fn update(&mut self, number: u64, rate: f64, team: &Team) -> Result<()> {
+        let adam = Adam { learning_rate: rate, beta1: 0.9, beta2: 0.999, weight_decay: self.weight_decay };
+        self.parameters.step(&adam, number, team)?;
+        // Early on a plain mean, or the start would weigh on it.
+        let decay = AVERAGING.min(number as f64 / (number as f64 + 10.0));
+        let _ = self.average.f_lerp_(&self.parameters.master, 1.0 - decay)?;
+        Ok(())
+    }
+
+    /// The networks at their average weights, to run, not to learn.
+    pub(super) fn averaged(&self) -> Result<Self> {
+        Ok(Self {
+            columns: self.columns.clone(),
+            parameters: self.parameters.with_values(&self.average)?,
+            average: self.average.shallow_clone(),
+            ..*self
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Of columns with 3, 4 and 5 codes, eight rows, three of them in random orders.
+    fn setting() -> (Network, Batch, Vec<Vec<i64>>, Vec<f32>) {
+        let frequencies = [3usize, 4, 5].map(|k| vec![1.0 / k as f32; k]);
+        let noise = Noise::new(3, b"test");
+        let regularisation = Regularisation { weight_decay: 0.0, dropout: 0.25 };
+        let columns = columns(&[3, 4, 5], 3);
+        let network = Network::new(columns, 6, &frequencies, regularisation, &noise, Device::Cpu).unwrap();
+        let codes: Vec<Vec<i64>> =
+            [3i64, 4, 5].iter().map(|&k| (0..8).map(|row| (row * 7 + 2) % k).collect()).collect();
+        let ranks = vec![2.0, 0.0, 1.0, 0.0, 1.0, 2.0, 1.0, 2.0, 0.0];
+        let batch = Batch::new(&codes, &ranks, Device::Cpu).unwrap();
+        (network, batch, codes, ranks)
+    }
+
+    #[test]
+    fn gradients_are_those_of_automatic_differentiation() {
+        let (network, batch, codes, ranks) = setting();
+        let dropout = Noise::new(1, b"test").purpose("dropout");
+        let masters: Vec<Tensor> =
+            (0..15).map(|i| network.parameters.master(i).unwrap().copy().set_requires_grad(true)).collect();
+        let mut loss = Tensor::from(0f32);
+        for k in 0..3 {
+            let kept = network.kept_units(8, &dropout, 5 * 3 + k as u64).unwrap();
+            let mut parts = Vec::new();
+            for (j, column) in network.columns.iter().enumerate() {
+                let seen: Vec<f32> = (0..8)
+                    .map(|row| {
+                        let before = if row < 5 { j < k } else { ranks[(row - 5) * 3 + j] < ranks[(row - 5) * 3 + k] };
+                        f32::from(u8::from(before))
+                    })
+                    .collect();
+                let embedded = masters[j * 5 + EMBEDDING].index_select(0, &Tensor::from_slice(&codes[j]));
+                assert_eq!(embedded.size(), [8, column.width as i64]);
+                parts.push(embedded * Tensor::from_slice(&seen).view([8, 1]));
+            }
+            let x = Tensor::cat(&parts, 1);
+            let hidden = (x.matmul(&masters[k * 5 + INPUT]) + &masters[k * 5 + BIAS]).relu() * kept;
+            let logs =
+                (hidden.matmul(&masters[k * 5 + HEAD]) + &masters[k * 5 + HEAD_BIAS]).log_softmax(-1, Kind::Float);
+            let chosen = logs.gather(1, &Tensor::from_slice(&codes[k]).view([8, 1]), false);
+            loss -= chosen.mean(Kind::Float);
+        }
+        loss.backward();
+        for threads in [1, 2] {
+            let ours = network.gradients(&batch, &dropout, 5, &Team::new(threads).unwrap()).unwrap();
+            assert!((ours - loss.double_value(&[])).abs() < 1e-5);
+            for (i, master) in masters.iter().enumerate() {
+                let (wanted, got) = (master.grad(), network.parameters.gradient(i).unwrap());
+                let error = (&got - &wanted).abs().max().double_value(&[]);
+                assert!(error < 1e-5, "parameter {i}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_column_sees_nothing_in_the_tables_order() {
+        let (network, _, codes, _) = setting();
+        let of = |codes: &[Vec<i64>]| network.loss(&Batch::new(codes, &[], Device::Cpu).unwrap()).unwrap();
+        let before = of(&codes);
+        // Only the last column's likelihood may change when its own codes do.
+        let inputs = |codes: &[Vec<i64>]| network.inputs(&Batch::new(codes, &[], Device::Cpu).unwrap()).unwrap().x;
+        let mut changed = codes.clone();
+        changed[2].iter_mut().for_each(|code| *code = (*code + 1) % 5);
+        assert_ne!(inputs(&codes), inputs(&changed));
+        let batch = Batch::new(&changed, &[], Device::Cpu).unwrap();
+        let hidden = |k: usize, codes: &[Vec<i64>]| {
+            let batch = Batch::new(codes, &[], Device::Cpu).unwrap();
+            network.hidden(k, &batch, &network.inputs(&batch).unwrap()).unwrap().0
+        };
+        for k in 0..3 {
+            assert_eq!(hidden(k, &codes), hidden(k, &changed));
+        }
+        assert_ne!(before, network.loss(&batch).unwrap());
+    }
+}

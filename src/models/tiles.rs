@@ -1,0 +1,78 @@
+//! Blocks of rows in tiles: what a sampler works on at once, and what its threads share out. Tiles have a fixed size, so
+//! neither threads nor partitions can change a bit of the result.
+
+use crate::{
+    Result, SynthError,
+    encode::{EncodedRows, SubColumnData},
+    noise::BLOCK_ROWS,
+};
+
+/// Rows worked on at once.
+pub(super) const TILE: usize = 1024;
+/// Tiles of a block.
+pub(super) const TILES: usize = BLOCK_ROWS / TILE;
+
+/// One thread's share of a sampler.
+pub(super) trait TileWorker: Send {
+    /// The noise of a block.
+    type Streams: Sync;
+
+    /// Makes tile `tile` (counted over all blocks).
+    fn tile(&mut self, tile: u64, streams: &Self::Streams) -> Result<()>;
+
+    /// The tile made last.
+    fn rows(&self) -> &EncodedRows;
+}
+
+/// Fills `out` with block `block`, its tiles shared out to `workers`.
+pub(super) fn sample<W: TileWorker>(
+    workers: &mut [W],
+    block: u64,
+    streams: &W::Streams,
+    out: &mut EncodedRows,
+) -> Result<()> {
+    out.clear();
+    let count = workers.len();
+    for first in (0..TILES).step_by(count.max(1)) {
+        let at = block * TILES as u64 + first as u64;
+        let busy = count.min(TILES - first);
+        let (own, others) = workers[..busy]
+            .split_first_mut()
+            .ok_or_else(|| SynthError::Internal("a sampler without a worker".to_owned()))?;
+        std::thread::scope(|scope| {
+            let others = (at + 1..).zip(others);
+            let handles: Vec<_> =
+                others.map(|(tile, worker)| scope.spawn(move || worker.tile(tile, streams))).collect();
+            own.tile(at, streams)?;
+            handles.into_iter().try_for_each(|handle| {
+                handle.join().map_err(|_| SynthError::Internal("a sampling thread panicked".to_owned()))?
+            })
+        })?;
+        workers[..busy].iter().for_each(|worker| append(out, worker.rows()));
+    }
+    Ok(())
+}
+
+fn append(out: &mut EncodedRows, tile: &EncodedRows) {
+    for (out, tile) in out.subcolumns.iter_mut().zip(&tile.subcolumns) {
+        match (out, tile) {
+            (SubColumnData::Code8(out), SubColumnData::Code8(tile)) => out.extend_from_slice(tile),
+            (SubColumnData::Code16(out), SubColumnData::Code16(tile)) => out.extend_from_slice(tile),
+            (SubColumnData::Code32(out), SubColumnData::Code32(tile)) => out.extend_from_slice(tile),
+            (SubColumnData::Scalar(out), SubColumnData::Scalar(tile)) => out.extend_from_slice(tile),
+            (out, tile) => (0..tile.len()).for_each(|row| out.push_code(tile.code(row))),
+        }
+    }
+    out.rows += tile.rows;
+}
+
+/// Appends codes to a sub-column, each below its cardinality.
+#[allow(clippy::cast_possible_truncation)]
+pub(super) fn push_codes(column: &mut SubColumnData, codes: &[u32]) {
+    match column {
+        SubColumnData::Code8(out) => out.extend(codes.iter().map(|&code| code as u8)),
+        SubColumnData::Code16(out) => out.extend(codes.iter().map(|&code| code as u16)),
+        SubColumnData::Code32(out) => out.extend_from_slice(codes),
+        SubColumnData::Scalar(_) => {}
+    }
+}

@@ -1,0 +1,58 @@
+//! What trainings of every kind share: parameters in and out of checkpoints.
+
+use super::{HostTensor, ModelState};
+use crate::{Result, SynthError, torch::Parameters};
+use std::collections::BTreeMap;
+use tch::{Device, Kind, Tensor};
+
+/// Weights and Adam's moments as `prefix/part/name`.
+pub(super) fn save_parameters(
+    prefix: &str,
+    parameters: &Parameters,
+    tensors: &mut BTreeMap<String, HostTensor>,
+) -> Result<()> {
+    for (part, flat) in parts(parameters) {
+        save_flat(&format!("{prefix}/{part}"), parameters, flat, tensors)?;
+    }
+    Ok(())
+}
+
+/// Takes back what [`save_parameters`] kept.
+pub(super) fn load_parameters(prefix: &str, parameters: &mut Parameters, state: &ModelState) -> Result<()> {
+    for (part, flat) in parts(parameters) {
+        load_flat(&format!("{prefix}/{part}"), parameters, flat, state)?;
+    }
+    parameters.masters_changed()
+}
+
+/// One flat run of values, laid out as `parameters`, as `prefix/name`.
+pub(super) fn save_flat(
+    prefix: &str,
+    parameters: &Parameters,
+    flat: &Tensor,
+    tensors: &mut BTreeMap<String, HostTensor>,
+) -> Result<()> {
+    for (name, tensor) in parameters.named(flat)? {
+        tensors.insert(format!("{prefix}/{name}"), HostTensor::of(&tensor)?);
+    }
+    Ok(())
+}
+
+/// Takes back what [`save_flat`] kept.
+pub(super) fn load_flat(prefix: &str, parameters: &Parameters, flat: &Tensor, state: &ModelState) -> Result<()> {
+    let damaged = |reason: String| SynthError::Artifact { path: "checkpoint".to_owned(), reason };
+    for (name, mut tensor) in parameters.named(flat)? {
+        let name = format!("{prefix}/{name}");
+        let host = state.tensors.get(&name).ok_or_else(|| damaged(format!("`{name}` is missing")))?;
+        if host.shape.iter().map(|&n| n as i64).ne(tensor.size()) {
+            let wanted = tensor.size();
+            return Err(damaged(format!("`{name}` has shape {:?} instead of {wanted:?}", host.shape)));
+        }
+        tensor.f_copy_(&host.tensor(Kind::Float, Device::Cpu)?)?;
+    }
+    Ok(())
+}
+
+fn parts(parameters: &Parameters) -> [(&'static str, &Tensor); 3] {
+    [("weight", &parameters.master), ("first", &parameters.first), ("second", &parameters.second)]
+}
