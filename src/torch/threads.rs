@@ -13,18 +13,40 @@ pub fn use_threads(threads: usize) {
 pub(crate) struct Team {
     /// None: the calling thread does everything.
     pool: Option<rayon::ThreadPool>,
+    /// Joined in the end: a process must not exit while libtorch takes a thread's memory down.
+    handles: Vec<std::thread::JoinHandle<()>>,
     threads: usize,
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.pool = None;
+        for handle in self.handles.drain(..) {
+            if handle.join().is_err() {
+                log::error!("a thread of a team panicked");
+            }
+        }
+    }
 }
 
 impl Team {
     /// A team of `threads`.
     pub(crate) fn new(threads: usize) -> Result<Self> {
         let threads = threads.max(1);
-        let builder = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("synth-team-{i}"));
-        let builder = builder.start_handler(move |_| use_threads(threads / 2));
-        let pool = (threads > 1).then(|| builder.build()).transpose();
-        let pool = pool.map_err(|error| SynthError::Internal(format!("threads could not be started: {error}")))?;
-        Ok(Self { pool, threads })
+        let mut team = Self { pool: None, handles: Vec::new(), threads };
+        if threads > 1 {
+            let start = |thread: rayon::ThreadBuilder| {
+                let builder = std::thread::Builder::new().name(format!("synth-team-{}", thread.index()));
+                team.handles.push(builder.spawn(|| thread.run())?);
+                Ok(())
+            };
+            let builder = rayon::ThreadPoolBuilder::new().num_threads(threads).spawn_handler(start);
+            let builder = builder.start_handler(move |_| use_threads(threads / 2));
+            let pool = builder.build();
+            team.pool =
+                Some(pool.map_err(|error| SynthError::Internal(format!("threads could not be started: {error}")))?);
+        }
+        Ok(team)
     }
 
     /// How many.
