@@ -17,15 +17,15 @@ use crate::{
 use arrow::datatypes::{DataType, Field, i256};
 use std::collections::BTreeMap;
 
-/// Numbers get a code per value (exact shares, exact values) if they occur this often on average.
-const OFTEN: u64 = 4;
 /// Neighbours on either side that an atom is compared with.
 const NEIGHBOURS: usize = 10;
 
 /// Which values of a number get codes of their own.
 struct Rule {
-    /// All, if there are no more than this many.
+    /// All (exact shares, exact values), if there are no more than this many ...
     few: u64,
+    /// ... that occur this often on average.
+    often: u64,
     /// Else atoms: those with this share of the rows at least ...
     share: f64,
     /// ... that occur this many times as often as their neighbours.
@@ -35,8 +35,8 @@ struct Rule {
 impl Rule {
     fn of(scheme: Scheme) -> Self {
         match scheme {
-            Scheme::ModeSpecific => Self { few: 128, share: 0.005, contrast: 4.0 },
-            Scheme::Codes => Self { few: 500, share: 0.004, contrast: 0.0 },
+            Scheme::ModeSpecific => Self { few: 128, often: 4, share: 0.005, contrast: 4.0 },
+            Scheme::Codes => Self { few: 500, often: 20, share: 0.004, contrast: 0.0 },
         }
     }
 }
@@ -153,7 +153,7 @@ fn numbers<W: Lane>(
     }
     let distinct = values.distinct();
     let rule = Rule::of(scheme);
-    let few = values.is_exact() && distinct <= rule.few && (distinct <= 2 || values.rows() >= OFTEN * distinct);
+    let few = values.is_exact() && distinct <= rule.few && (distinct <= 2 || values.rows() >= rule.often * distinct);
     if role == ColumnRole::Categorical || opaque {
         return if values.is_exact() { Ok((role, all())) } else { Err(too_many(field, distinct, "categories")) };
     }

@@ -48,7 +48,7 @@ fn a_wide_number_keeps_its_atoms_nulls_and_distribution() {
 
 #[test]
 fn few_values_keep_a_code_each() {
-    let values: Int32Array = (0..4000).map(|row| Some(row % 400 * row % 400)).collect();
+    let values: Int32Array = (0..4000).map(|row| Some(row % 200 * 3)).collect();
     let batch = table(vec![("few", Arc::new(values))]);
     assert_eq!(round_trip(&fit_codes(&batch), &batch), batch);
 }
@@ -62,8 +62,8 @@ fn infinities_and_nan_are_atoms_of_a_real_number() {
     let decoded = decoded.column(0).as_any().downcast_ref::<Float64Array>().unwrap();
     for (real, decoded) in values.iter().zip(decoded.values()) {
         if real.is_finite() {
-            // A bin in a hundred, and two decimals as observed.
-            assert!((real - decoded).abs() <= 0.37 * 31.0, "{real} became {decoded}");
+            // A bin of sixty, and two decimals as observed.
+            assert!((real - decoded).abs() <= 0.37 * 75.0, "{real} became {decoded}");
             assert!(((decoded * 100.0).round() - decoded * 100.0).abs() < 1e-6, "{decoded}");
         } else {
             assert_eq!(real.to_bits(), decoded.to_bits());
