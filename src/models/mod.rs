@@ -5,12 +5,14 @@
 
 pub mod argn;
 pub mod ctgan;
+mod embedding;
 mod options;
 mod registry;
 mod state;
+#[cfg(test)]
+mod test_support;
 mod tiles;
 mod training;
-mod validation;
 
 pub use options::{FitOptions, OptionKind, OptionSpec, OptionValue};
 pub use registry::{REGISTRY, kind};

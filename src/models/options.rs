@@ -94,6 +94,20 @@ pub struct FitOptions {
     pub own: BTreeMap<String, OptionValue>,
 }
 
+impl OptionSpec {
+    /// Of a whole number within `range`, both ends included.
+    #[must_use]
+    pub const fn int(name: &'static str, range: (i64, i64), default: i64, description: &'static str) -> Self {
+        Self { name, kind: OptionKind::Int(range.0, range.1), default: OptionValue::Int(default), description }
+    }
+
+    /// Of a number within `range`, both ends included.
+    #[must_use]
+    pub const fn float(name: &'static str, range: (f64, f64), default: f64, description: &'static str) -> Self {
+        Self { name, kind: OptionKind::Float(range.0, range.1), default: OptionValue::Float(default), description }
+    }
+}
+
 impl Default for FitOptions {
     fn default() -> Self {
         Self {
@@ -115,18 +129,35 @@ impl FitOptions {
         self.own.get(spec.name).copied().unwrap_or(spec.default)
     }
 
-    /// Checks every own option that was given against a model's `specs`.
+    /// The same as a number; a yes is 1.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn number(&self, spec: &OptionSpec) -> f64 {
+        match self.own(spec) {
+            OptionValue::Float(value) => value,
+            OptionValue::Int(value) => value as f64,
+            OptionValue::Bool(value) => f64::from(u8::from(value)),
+        }
+    }
+
+    /// Checks epochs and batch size, and every own option that was given against a model's `specs`.
     ///
     /// # Errors
     /// An option that the model does not have, or a value that it does not accept.
     pub fn check(&self, model: &str, specs: &[OptionSpec]) -> Result<()> {
+        let refused = |name: &str, given: String, expected: String| SynthError::Argument {
+            function: model.to_owned(),
+            argument: name.to_owned(),
+            given,
+            expected,
+        };
+        for (name, value) in [("epochs", self.epochs), ("batch_size", self.batch_size)] {
+            if value == Some(0) {
+                return Err(refused(name, "0".to_owned(), "a whole number from 1".to_owned()));
+            }
+        }
         for (name, &value) in &self.own {
-            let invalid = |expected: String| SynthError::Argument {
-                function: model.to_owned(),
-                argument: name.clone(),
-                given: value.to_string(),
-                expected,
-            };
+            let invalid = |expected: String| refused(name, value.to_string(), expected);
             let Some(spec) = specs.iter().find(|spec| spec.name == name) else {
                 let names: Vec<_> = specs.iter().map(|spec| spec.name).collect();
                 return Err(invalid(format!("an option of this model: {}", names.join(", "))));

@@ -1,6 +1,7 @@
 //! Trained state outside libtorch: named tensors and settings.
 
 use crate::{Result, SynthError};
+use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
@@ -47,4 +48,32 @@ pub struct ModelState {
     pub settings: serde_json::Value,
     /// Weights, kept in `weights.safetensors`.
     pub tensors: BTreeMap<String, HostTensor>,
+}
+
+impl ModelState {
+    /// Settings as they are kept.
+    pub(super) fn settings_of(settings: &impl Serialize) -> Result<serde_json::Value> {
+        serde_json::to_value(settings).map_err(|error| SynthError::Internal(error.to_string()))
+    }
+
+    /// The settings of a stored model of kind `kind`.
+    pub(super) fn model_settings<T: DeserializeOwned>(&self, kind: &str) -> Result<T> {
+        serde_json::from_value(self.settings.clone()).map_err(|error| SynthError::Artifact {
+            path: "manifest.json".to_owned(),
+            reason: format!("the settings of {kind}: {error}"),
+        })
+    }
+
+    /// The weight `name` of a stored model, which must have this shape.
+    pub(super) fn weight(&self, name: &str, shape: &[usize]) -> Result<&HostTensor> {
+        let damaged = |reason: String| SynthError::Artifact { path: "weights.safetensors".to_owned(), reason };
+        match self.tensors.get(name) {
+            Some(tensor) if tensor.shape == shape && tensor.data.len() == shape.iter().product::<usize>() => Ok(tensor),
+            Some(tensor) => Err(damaged(format!(
+                "`{name}` has shape {:?}, the manifest's encoder asks for {shape:?}",
+                tensor.shape
+            ))),
+            None => Err(damaged(format!("`{name}` is missing"))),
+        }
+    }
 }

@@ -6,6 +6,7 @@ use crate::{
     encode::{EncodedRows, SubColumnData},
     noise::BLOCK_ROWS,
 };
+use tch::Device;
 
 /// Rows worked on at once.
 pub(super) const TILE: usize = 1024;
@@ -22,6 +23,14 @@ pub(super) trait TileWorker: Send {
 
     /// The tile made last.
     fn rows(&self) -> &EncodedRows;
+}
+
+/// `first` and its twins: as many workers as there are threads for on the CPU, one elsewhere.
+pub(super) fn workers<W>(first: W, device: Device, threads: usize, twin: impl Fn(&W) -> Result<W>) -> Result<Vec<W>> {
+    let count = if device == Device::Cpu { threads.clamp(1, TILES) } else { 1 };
+    let mut workers = (1..count).map(|_| twin(&first)).collect::<Result<Vec<_>>>()?;
+    workers.insert(0, first);
+    Ok(workers)
 }
 
 /// Fills `out` with block `block`, its tiles shared out to `workers`.

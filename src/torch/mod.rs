@@ -7,7 +7,7 @@ mod rows;
 mod threads;
 
 pub use device::{DeviceKind, bf16_is_fast, resolve};
-pub(crate) use parameters::{Adam, Parameters};
+pub(crate) use parameters::{Adam, Average, Parameters};
 pub(crate) use rows::{Element, Rows, RowsMut, by_kind};
 pub use threads::use_threads;
 pub(crate) use threads::{Team, overlapped};

@@ -171,6 +171,40 @@ impl Parameters {
     }
 }
 
+/// Exponential average of the course of parameters.
+#[derive(Debug)]
+pub(crate) struct Average {
+    /// Laid out as [`Parameters::master`], f32.
+    pub(crate) values: Tensor,
+    decay: f64,
+}
+
+impl Average {
+    /// For `parameters` that are still to be initialised; see [`Average::restart`].
+    pub(crate) fn new(parameters: &Parameters, decay: f64) -> Result<Self> {
+        Ok(Self { values: parameters.master.f_zeros_like()?, decay })
+    }
+
+    /// Begins at the parameters as they are.
+    pub(crate) fn restart(&mut self, parameters: &Parameters) -> Result<()> {
+        Ok(self.values.f_copy_(&parameters.master)?)
+    }
+
+    /// Takes in the parameters after step `number` (from 1).
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn follow(&mut self, parameters: &Parameters, number: u64) -> Result<()> {
+        // Early on a plain mean, or the start would weigh on it.
+        let decay = self.decay.min(number as f64 / (number as f64 + 10.0));
+        let _ = self.values.f_lerp_(&parameters.master, 1.0 - decay)?;
+        Ok(())
+    }
+
+    /// The same memory.
+    pub(crate) fn shallow_clone(&self) -> Self {
+        Self { values: self.values.shallow_clone(), decay: self.decay }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -14,12 +14,16 @@ mod sampler;
 mod tests;
 mod train;
 
-use super::{Checkpoint, FitObserver, FitOptions, Fitted, ModelKind, ModelState, OptionSpec, TableModel, TrainingData};
+use super::{
+    Checkpoint, FitObserver, FitOptions, Fitted, ModelKind, ModelState, OptionSpec, TableModel, TrainingData,
+    training::Training,
+};
 use crate::{
     Result,
     encode::{Layout, Scheme},
 };
 use std::sync::Arc;
+use train::ArgnLearner;
 
 /// The autoregressive model.
 #[derive(Debug, Clone, Copy)]
@@ -49,11 +53,7 @@ impl ModelKind for Argn {
         resume: Option<&Checkpoint>,
         observer: &mut dyn FitObserver,
     ) -> Result<Fitted> {
-        let mut trainer = train::Trainer::new(data, options)?;
-        if let Some(checkpoint) = resume {
-            trainer.restore(&checkpoint.state)?;
-        }
-        trainer.run(observer)
+        Training::new(self, data, options, |split| ArgnLearner::new(data, options, split))?.run(resume, observer)
     }
 
     fn load(&self, layout: &Layout, state: ModelState) -> Result<Arc<dyn TableModel>> {

@@ -43,23 +43,10 @@ pub(super) fn cardinalities(layout: &Layout) -> Result<Vec<usize>> {
 impl ArgnModel {
     /// Checks `state` against `layout`.
     pub(super) fn new(layout: &Layout, state: ModelState) -> Result<Self> {
-        let damaged = |path: &str, reason: String| SynthError::Artifact { path: path.to_owned(), reason };
-        let settings: Settings = serde_json::from_value(state.settings)
-            .map_err(|error| damaged("manifest.json", format!("the settings of argn: {error}")))?;
+        let settings: Settings = state.model_settings("argn")?;
         let (columns, total) = columns(&cardinalities(layout)?, settings.embedding_width);
         for (name, rows, width) in shapes(&columns, total, settings.width) {
-            let shape = [rows, width];
-            match state.tensors.get(&name) {
-                Some(tensor) if tensor.shape == shape && Some(tensor.data.len()) == rows.checked_mul(width) => {}
-                Some(tensor) => {
-                    let found = &tensor.shape;
-                    return Err(damaged(
-                        "weights.safetensors",
-                        format!("`{name}` has shape {found:?}, the manifest's encoder asks for {shape:?}"),
-                    ));
-                }
-                None => return Err(damaged("weights.safetensors", format!("`{name}` is missing"))),
-            }
+            state.weight(&name, &[rows, width])?;
         }
         Ok(Self { settings, layout: layout.clone(), columns, tensors: state.tensors })
     }
@@ -90,8 +77,7 @@ impl ArgnModel {
 
 impl TableModel for ArgnModel {
     fn state(&self) -> Result<ModelState> {
-        let settings = serde_json::to_value(&self.settings).map_err(|error| SynthError::Internal(error.to_string()))?;
-        Ok(ModelState { settings, tensors: self.tensors.clone() })
+        Ok(ModelState { settings: ModelState::settings_of(&self.settings)?, tensors: self.tensors.clone() })
     }
 
     fn sampler(&self, device: DeviceKind, threads: usize) -> Result<Box<dyn BlockSampler>> {

@@ -5,8 +5,9 @@
 
 use crate::{
     Result,
+    models::embedding::embedding_width,
     noise::{Noise, Purpose},
-    torch::{Adam, Parameters, Team, multiply},
+    torch::{Adam, Average, Parameters, Team, kernels::dropout::dropout_mask, multiply},
 };
 use tch::{Device, Kind, Tensor};
 
@@ -30,17 +31,12 @@ pub(super) fn columns(cardinalities: &[usize], widest: usize) -> (Vec<Column>, u
     let columns = cardinalities
         .iter()
         .map(|&cardinality| {
-            let width = embedding_width(cardinality).min(widest);
+            let width = embedding_width(cardinality, widest);
             at += width;
             Column { cardinality, at: at - width, width }
         })
         .collect();
     (columns, at)
-}
-
-/// Width of an entity embedding: 1.6 K^0.56 (Guo & Berkhahn 2016 in the form that became usual).
-fn embedding_width(cardinality: usize) -> usize {
-    (1.6 * (cardinality as f64).powf(0.56)).round().max(1.0) as usize
 }
 
 /// Shape of every parameter, by name: `embedding.k` `[K, d]`, `input.k` `[D, width]`, `bias.k` `[1, width]`, `head.k`
@@ -73,8 +69,8 @@ pub(super) struct Network {
     width: i64,
     device: Device,
     pub(super) parameters: Parameters,
-    /// Exponential average of the parameters: what is validated and kept.
-    pub(super) average: Tensor,
+    /// What is validated and kept.
+    pub(super) average: Average,
     weight_decay: f64,
     dropout: f64,
 }
@@ -139,8 +135,8 @@ impl Network {
         device: Device,
     ) -> Result<Self> {
         let parameters = Parameters::new(shapes(&columns, total, width), Kind::Float, device)?;
-        let average = parameters.master.f_zeros_like()?;
-        let network = Self {
+        let average = Average::new(&parameters, AVERAGING)?;
+        let mut network = Self {
             columns,
             total: total as i64,
             width: width as i64,
@@ -173,8 +169,7 @@ impl Network {
             }
             master.f_copy_(&Tensor::f_from_slice(&values)?.f_view([rows, columns])?)?;
         }
-        let mut average = network.average.shallow_clone();
-        average.f_copy_(&network.parameters.master)?;
+        network.average.restart(&network.parameters)?;
         Ok(network)
     }
 
@@ -290,35 +285,27 @@ impl Network {
         Ok(loss)
     }
 
-    /// 0 where a hidden unit is dropped, else 1 / (1 - dropout), `[rows, width]`; the dropout is rounded to a 256th.
+    /// The mask of the hidden units kept, `[rows, width]`; a single 1 where none is dropped.
     fn kept_units(&self, rows: i64, dropout: &Purpose, block: u64) -> Result<Tensor> {
-        let shape = [rows, self.width];
-        let limit = (self.dropout * 256.0).round() as u8;
-        if limit == 0 {
-            return Ok(Tensor::f_ones([1, 1], (Kind::Float, self.device))?);
+        let kind = (Kind::Float, self.device);
+        if self.dropout == 0.0 {
+            return Ok(Tensor::f_ones([1, 1], kind)?);
         }
-        let scale = 256.0 / (256.0 - f32::from(limit));
-        let mut bytes = vec![0u8; (rows * self.width) as usize];
-        dropout.fill_u8(block, &mut bytes);
-        let kept: Vec<f32> = bytes.iter().map(|&byte| if byte < limit { 0.0 } else { scale }).collect();
-        Ok(Tensor::f_from_slice(&kept)?.f_view(shape)?.f_to_device(self.device)?)
+        Ok(dropout_mask(rows * self.width, self.dropout, (dropout, block), kind)?.f_view([rows, self.width])?)
     }
 
     /// Adam's step `number` (from 1) at `rate`.
     pub(super) fn update(&mut self, number: u64, rate: f64, team: &Team) -> Result<()> {
         let adam = Adam { learning_rate: rate, beta1: 0.9, beta2: 0.999, weight_decay: self.weight_decay };
         self.parameters.step(&adam, number, team)?;
-        // Early on a plain mean, or the start would weigh on it.
-        let decay = AVERAGING.min(number as f64 / (number as f64 + 10.0));
-        let _ = self.average.f_lerp_(&self.parameters.master, 1.0 - decay)?;
-        Ok(())
+        self.average.follow(&self.parameters, number)
     }
 
     /// The networks at their average weights, to run, not to learn.
     pub(super) fn averaged(&self) -> Result<Self> {
         Ok(Self {
             columns: self.columns.clone(),
-            parameters: self.parameters.with_values(&self.average)?,
+            parameters: self.parameters.with_values(&self.average.values)?,
             average: self.average.shallow_clone(),
             ..*self
         })

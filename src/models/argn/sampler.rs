@@ -9,7 +9,7 @@ use crate::{
     encode::EncodedRows,
     models::{
         BlockSampler,
-        tiles::{self, TILE, TILES, TileWorker, push_codes},
+        tiles::{self, TILE, TileWorker, push_codes},
     },
     noise::{Noise, Purpose, unit},
     torch::{
@@ -59,11 +59,8 @@ impl Sampler {
     pub(super) fn new(model: &ArgnModel, device: Device, threads: usize) -> Result<Self> {
         use_threads(1);
         let _guard = tch::no_grad_guard();
-        let first = Worker::new(model, device)?;
-        let count = if device == Device::Cpu { threads.clamp(1, TILES) } else { 1 };
-        let mut workers = (1..count).map(|_| first.twin(model)).collect::<Result<Vec<_>>>()?;
-        workers.insert(0, first);
-        Ok(Self { workers })
+        let twin = |first: &Worker| first.twin(model);
+        Ok(Self { workers: tiles::workers(Worker::new(model, device)?, device, threads, twin)? })
     }
 
     /// Bytes that a sampler of one worker takes.

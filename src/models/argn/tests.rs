@@ -1,52 +1,23 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use super::{Argn, train::Trainer};
+use super::{Argn, train::ArgnLearner};
 use crate::{
-    Result, SynthError,
-    encode::{CodeMatrix, ColumnLayout, EncodedRows, Layout, SubColumn},
+    SynthError,
+    encode::{CodeMatrix, EncodedRows, Layout, SubColumn},
     models::{
-        Checkpoint, EpochReport, FitObserver, FitOptions, Fitted, ModelKind, OptionValue, TableModel, TrainingData,
+        FitOptions, Fitted, ModelKind, OptionValue, TrainingData,
+        test_support::{self, Watch, codes, column, sample, share, words},
+        training::Training,
     },
-    noise::{BLOCK_ROWS, Noise},
+    noise::BLOCK_ROWS,
     torch::DeviceKind,
 };
-use std::cell::Cell;
-
-/// Keeps what it is told; cancels after so many polls.
-#[derive(Default)]
-struct Watch {
-    epochs: Vec<EpochReport>,
-    checkpoints: Vec<Checkpoint>,
-    polls: Cell<u32>,
-    cancel_at: Option<u32>,
-}
-
-impl FitObserver for Watch {
-    fn epoch(&mut self, report: &EpochReport) -> Result<()> {
-        self.epochs.push(*report);
-        Ok(())
-    }
-    fn checkpoint(&mut self, checkpoint: Checkpoint) -> Result<()> {
-        self.checkpoints.push(checkpoint);
-        Ok(())
-    }
-    fn cancelled(&self) -> bool {
-        self.polls.set(self.polls.get() + 1);
-        self.cancel_at.is_some_and(|at| self.polls.get() > at)
-    }
-}
 
 /// `a` in 0..3 with frequencies .6, .3, .1; `b` = `a` in 9 of 10 rows, else any; `c` = (a + b) mod 5 of 300 codes.
 fn planted(rows: usize) -> (Layout, CodeMatrix) {
-    let cardinalities = [3u32, 3, 300];
-    let layout = Layout {
-        columns: (0..3).map(|k| ColumnLayout { subcolumns: k..k + 1, discrete: true }).collect(),
-        subcolumns: cardinalities.map(|cardinality| SubColumn::Code { cardinality }).into(),
-    };
-    let mut bits = vec![0u32; 3 * rows];
-    Noise::new(9, b"data").purpose("rows").fill_u32(0, &mut bits);
+    let layout = codes(&[3, 3, 300]);
     let mut out = EncodedRows::with_capacity(&layout, rows);
-    for &[a, noisy, b] in bits.as_chunks::<3>().0 {
+    for [a, noisy, b] in words(rows) {
         let a = [0, 0, 0, 0, 0, 0, 1, 1, 1, 2][(a % 10) as usize];
         let b = if noisy % 10 == 0 { b % 3 } else { a };
         [a, b, (a + b) % 5].iter().zip(&mut out.subcolumns).for_each(|(&code, column)| column.push_code(code));
@@ -68,19 +39,7 @@ fn small(epochs: u32) -> FitOptions {
 }
 
 fn fit(layout: &Layout, rows: &CodeMatrix, options: &FitOptions) -> Fitted {
-    Argn.fit(&TrainingData { layout, rows }, options, None, &mut Watch::default()).unwrap()
-}
-
-fn sample(model: &dyn TableModel, layout: &Layout, blocks: u64, threads: usize) -> Vec<EncodedRows> {
-    let mut sampler = model.sampler(DeviceKind::Cpu, threads).unwrap();
-    let noise = Noise::new(5, b"sample");
-    let one = |block| {
-        let mut out = EncodedRows::with_capacity(layout, BLOCK_ROWS);
-        sampler.sample(block, &noise, &mut out).unwrap();
-        assert!(out.subcolumns.iter().all(|column| column.len() == BLOCK_ROWS) && out.rows == BLOCK_ROWS);
-        out
-    };
-    (0..blocks).map(one).collect()
+    test_support::fit(&Argn, layout, rows, options)
 }
 
 #[test]
@@ -90,12 +49,10 @@ fn planted_dependences_are_learned() {
     assert!(fitted.report.score > 0.95, "{:?}", fitted.report);
     let blocks = sample(&*fitted.model, &layout, 4, 1);
     let share = |test: &dyn Fn(u32, u32, u32) -> bool| {
-        let hit = |block: &EncodedRows, row: usize| {
+        share(&blocks, |block, row| {
             let [a, b, c] = [0, 1, 2].map(|k| block.subcolumns[k].code(row));
             test(a, b, c)
-        };
-        let hits = blocks.iter().map(|block| (0..block.rows).filter(|&row| hit(block, row)).count());
-        hits.sum::<usize>() as f64 / (4 * BLOCK_ROWS) as f64
+        })
     };
     // Standard errors are below .004 for the 6,000 rows learned and for the rows drawn.
     for (a, frequency) in [0.6, 0.3, 0.1].into_iter().enumerate() {
@@ -145,9 +102,11 @@ fn a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one() {
 fn a_broken_step_is_taken_back() {
     let (layout, rows) = planted(900);
     let data = TrainingData { layout: &layout, rows: &rows };
-    let mut trainer = Trainer::new(&data, &small(4)).unwrap();
-    trainer.poison_at = Some(7);
-    let fitted = trainer.run(&mut Watch::default()).unwrap();
+    let options = small(4);
+    let mut training = Training::new(&Argn, &data, &options, |split| ArgnLearner::new(&data, &options, split)).unwrap();
+    let mut once = Some(7);
+    training.poison = Box::new(move |step| once.take_if(|at| *at == step).is_some());
+    let fitted = training.run(None, &mut Watch::default()).unwrap();
     assert_eq!((fitted.report.recoveries, fitted.report.epochs), (1, 4));
     assert!(fitted.report.score > 0.3, "{:?}", fitted.report);
 }
@@ -166,7 +125,7 @@ fn patience_ends_a_training_that_no_longer_improves() {
 
 #[test]
 fn a_table_without_columns_to_learn_and_one_of_a_single_row_are_models_too() {
-    let layout = Layout { columns: vec![ColumnLayout { subcolumns: 0..0, discrete: false }], subcolumns: vec![] };
+    let layout = Layout { columns: vec![column(0..0, false)], subcolumns: vec![] };
     let rows = EncodedRows { subcolumns: vec![], rows: 50 };
     let fitted = fit(&layout, &rows, &small(2));
     assert_eq!(sample(&*fitted.model, &layout, 1, 1)[0].rows, BLOCK_ROWS);

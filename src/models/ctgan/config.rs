@@ -1,42 +1,37 @@
 //! The options of CTGAN.
 
-use crate::{
-    Result, SynthError,
-    models::{FitOptions, OptionKind, OptionSpec, OptionValue},
-};
+use crate::models::{FitOptions, OptionKind, OptionSpec, OptionValue};
 
-const fn int(name: &'static str, range: (i64, i64), default: i64, description: &'static str) -> OptionSpec {
-    OptionSpec { name, kind: OptionKind::Int(range.0, range.1), default: OptionValue::Int(default), description }
-}
-
-const fn float(name: &'static str, range: (f64, f64), default: f64, description: &'static str) -> OptionSpec {
-    OptionSpec { name, kind: OptionKind::Float(range.0, range.1), default: OptionValue::Float(default), description }
-}
-
-const LATENT: OptionSpec = int("latent", (1, 4096), 128, "Width of the generator's noise.");
+const LATENT: OptionSpec = OptionSpec::int("latent", (1, 4096), 128, "Width of the generator's noise.");
 const GENERATOR_WIDTH: OptionSpec =
-    int("generator_width", (8, 4096), 256, "Width of each of the generator's two residual layers.");
-const CRITIC_WIDTH: OptionSpec = int("critic_width", (8, 4096), 256, "Width of each of the critic's two layers.");
-const PAC: OptionSpec = int("pac", (1, 100), 10, "Rows that the critic judges together (PacGAN).");
-const CRITIC_STEPS: OptionSpec = int("critic_steps", (1, 100), 1, "Critic steps per generator step.");
-const PENALTY_EVERY: OptionSpec =
-    int("penalty_every", (1, 100), 1, "The gradient penalty is taken at every k-th critic step, k times as strong.");
+    OptionSpec::int("generator_width", (8, 4096), 256, "Width of each of the generator's two residual layers.");
+const CRITIC_WIDTH: OptionSpec =
+    OptionSpec::int("critic_width", (8, 4096), 256, "Width of each of the critic's two layers.");
+const PAC: OptionSpec = OptionSpec::int("pac", (1, 100), 10, "Rows that the critic judges together (PacGAN).");
+const CRITIC_STEPS: OptionSpec = OptionSpec::int("critic_steps", (1, 100), 1, "Critic steps per generator step.");
+const PENALTY_EVERY: OptionSpec = OptionSpec::int(
+    "penalty_every",
+    (1, 100),
+    1,
+    "The gradient penalty is taken at every k-th critic step, k times as strong.",
+);
 const PENALTY_WEIGHT: OptionSpec =
-    float("penalty_weight", (0.0, 1000.0), 10.0, "Weight of the gradient penalty (WGAN-GP).");
+    OptionSpec::float("penalty_weight", (0.0, 1000.0), 10.0, "Weight of the gradient penalty (WGAN-GP).");
 const GENERATOR_RATE: OptionSpec =
-    float("generator_learning_rate", (1e-7, 0.1), 2e-4, "Adam's learning rate for the generator.");
+    OptionSpec::float("generator_learning_rate", (1e-7, 0.1), 2e-4, "Adam's learning rate for the generator.");
 const CRITIC_RATE: OptionSpec =
-    float("critic_learning_rate", (1e-7, 0.1), 2e-4, "Adam's learning rate for the critic.");
-const WEIGHT_DECAY: OptionSpec = float("weight_decay", (0.0, 1.0), 1e-6, "L2 decay of all weights.");
-const DROPOUT: OptionSpec = float("dropout", (0.0, 0.9), 0.5, "Share of the critic's units dropped per step.");
-const TAU: OptionSpec = float("tau", (0.01, 10.0), 0.2, "Temperature of the Gumbel-softmax.");
-const AVERAGING: OptionSpec = float(
+    OptionSpec::float("critic_learning_rate", (1e-7, 0.1), 2e-4, "Adam's learning rate for the critic.");
+const WEIGHT_DECAY: OptionSpec = OptionSpec::float("weight_decay", (0.0, 1.0), 1e-6, "L2 decay of all weights.");
+const DROPOUT: OptionSpec =
+    OptionSpec::float("dropout", (0.0, 0.9), 0.5, "Share of the critic's units dropped per step.");
+const TAU: OptionSpec = OptionSpec::float("tau", (0.01, 10.0), 0.2, "Temperature of the Gumbel-softmax.");
+const AVERAGING: OptionSpec = OptionSpec::float(
     "averaging",
     (0.0, 0.9999),
     0.999,
     "Decay of the average of the generator's weights that is validated and kept; 0 keeps the last weights.",
 );
-const EMBEDDING_THRESHOLD: OptionSpec = int(
+const EMBEDDING_THRESHOLD: OptionSpec = OptionSpec::int(
     "embedding_threshold",
     (2, 4096),
     128,
@@ -68,7 +63,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     MIXED_PRECISION,
 ];
 
-/// The options of one fit, checked. The defaults are those of Xu et al. (2019).
+/// The options of one fit. The defaults are those of Xu et al. (2019).
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Config {
     pub(super) epochs: u32,
@@ -92,26 +87,11 @@ pub(super) struct Config {
 
 impl Config {
     /// The configuration that `options` mean.
-    pub(super) fn new(options: &FitOptions) -> Result<Self> {
-        options.check("ctgan", OPTIONS)?;
-        for (name, value) in [("epochs", options.epochs), ("batch_size", options.batch_size)] {
-            if value == Some(0) {
-                return Err(SynthError::Argument {
-                    function: "ctgan".into(),
-                    argument: name.into(),
-                    given: "0".into(),
-                    expected: "a whole number from 1".into(),
-                });
-            }
-        }
-        let float = |spec: &OptionSpec| match options.own(spec) {
-            OptionValue::Float(value) => value,
-            OptionValue::Int(value) => value as f64,
-            OptionValue::Bool(value) => f64::from(u8::from(value)),
-        };
+    pub(super) fn new(options: &FitOptions) -> Self {
+        let float = |spec: &OptionSpec| options.number(spec);
         let int = |spec: &OptionSpec| float(spec) as u64;
         let size = |spec: &OptionSpec| float(spec) as usize;
-        Ok(Self {
+        Self {
             epochs: options.epochs.unwrap_or(300),
             batch: options.batch_size.unwrap_or(500) as usize,
             latent: size(&LATENT),
@@ -129,6 +109,6 @@ impl Config {
             averaging: float(&AVERAGING),
             embedding_threshold: int(&EMBEDDING_THRESHOLD) as u32,
             mixed_precision: options.own(&MIXED_PRECISION) == OptionValue::Bool(true),
-        })
+        }
     }
 }

@@ -12,7 +12,11 @@ use super::config::Config;
 use crate::{
     Result,
     noise::{Noise, Purpose},
-    torch::{Adam, Element, Parameters, Team, by_kind, cast, kernels::sparse::SparseRows, multiply, write_rows},
+    torch::{
+        Adam, Parameters, Team, cast,
+        kernels::{dropout::dropout_mask, sparse::SparseRows},
+        multiply,
+    },
 };
 use tch::{Device, Kind, Tensor};
 
@@ -112,18 +116,10 @@ impl Critic {
         Ok(self.packs_of(&self.left, 0, 1)?.f_view([-1, row_width as i64])?)
     }
 
-    /// 0 where a unit is dropped, else 1 / (1 - dropout); the dropout is rounded to a 256th.
-    fn dropout_mask(&self, packs: i64, purpose: &Purpose, block: u64) -> Result<[Tensor; 2]> {
+    /// The masks of both layers' kept units.
+    fn dropout_masks(&self, packs: i64, purpose: &Purpose, block: u64) -> Result<[Tensor; 2]> {
         let width = self.right.size()[1];
-        let limit = (self.dropout * 256.0).round() as u8;
-        let scale = 256.0 / (256.0 - f32::from(limit));
-        let mut bytes = vec![0u8; (2 * packs * width) as usize];
-        purpose.fill_u8(block, &mut bytes);
-        let mut mask = Tensor::f_empty([1, 2 * packs * width], (self.kind, self.device))?;
-        by_kind!(self.kind, T => write_rows::<T>(&mut mask, |mut rows| {
-            let values = [T::from_f32(0.0), T::from_f32(scale)];
-            rows.row(0).iter_mut().zip(&bytes).for_each(|(slot, &byte)| *slot = values[usize::from(byte >= limit)]);
-        }))?;
+        let mask = dropout_mask(2 * packs * width, self.dropout, (purpose, block), (self.kind, self.device))?;
         let mask = mask.f_view([2, packs, width])?;
         Ok([mask.f_select(0, 0)?, mask.f_select(0, 1)?])
     }
@@ -171,7 +167,7 @@ impl Critic {
         let n = self.packs;
         let share = 1.0 / n as f64;
         let transposed = |index: usize| -> Result<Tensor> { Ok(self.parameters.weight(index)?.f_tr()?) };
-        let masks = self.dropout_mask(2 * n, dropout, 2 * block)?;
+        let masks = self.dropout_masks(2 * n, dropout, 2 * block)?;
         let conditioned = self.conditioned(conditions)?;
         let pre1 = Tensor::f_empty([2 * n, conditioned.size()[1]], (self.kind, self.device))?;
         let (mut pre_real, mut pre_generated) = (self.packs_of(&pre1, 0, 1)?, self.packs_of(&pre1, 1, 1)?);
@@ -200,7 +196,7 @@ impl Critic {
         let mut stacked = 1;
         if penalty > 0.0 && self.penalty_weight > 0.0 {
             stacked = 2;
-            let masks = self.dropout_mask(n, dropout, 2 * block + 1)?;
+            let masks = self.dropout_masks(n, dropout, 2 * block + 1)?;
             let mut mix = vec![0f32; n as usize];
             interpolation.fill_uniform(block, &mut mix);
             let mix = Tensor::f_from_slice(&mix)?.f_view([-1, 1])?.f_to_device(self.device)?.f_to_kind(self.kind)?;
@@ -246,7 +242,7 @@ impl Critic {
         dropout: &Purpose,
         block: u64,
     ) -> Result<(f64, Tensor)> {
-        let masks = self.dropout_mask(self.packs, dropout, block)?;
+        let masks = self.dropout_masks(self.packs, dropout, block)?;
         let packs = rows.f_view([self.packs, -1])?;
         let pass = self.pass(&self.first_layer(&packs, &self.conditioned(conditions)?)?, &masks)?;
         let loss = -self.output(&pass)?.f_mean(Kind::Double)?.f_double_value(&[])?;
@@ -281,7 +277,7 @@ mod tests {
         let mut options = FitOptions::default();
         options.own.insert("pac".into(), OptionValue::Int(2));
         options.own.insert("critic_width".into(), OptionValue::Int(16));
-        let config = Config::new(&options).unwrap();
+        let config = Config::new(&options);
         let noise = Noise::new(1, b"test");
         let (packs, row_width, used, condition_width) = (6, 8, 7, 3);
         let widths = (row_width, used, condition_width);
@@ -315,11 +311,11 @@ mod tests {
 
         // The reference: automatic differentiation, twice for the penalty.
         let n = packs as i64;
-        let masks = critic.dropout_mask(2 * n, &dropout, 6).unwrap();
+        let masks = critic.dropout_masks(2 * n, &dropout, 6).unwrap();
         let inputs = Tensor::cat(&[&dense_real, &generated], 0);
         let out = network(&weights, &inputs, &dense_conditions.repeat([2, 1]), &masks);
         let mut loss = out.narrow(0, n, n).mean(Kind::Float) - out.narrow(0, 0, n).mean(Kind::Float);
-        let masks = critic.dropout_mask(n, &dropout, 7).unwrap();
+        let masks = critic.dropout_masks(n, &dropout, 7).unwrap();
         let mut mix = vec![0f32; packs];
         interpolation.fill_uniform(3, &mut mix);
         let mix = Tensor::from_slice(&mix).view([-1, 1]);

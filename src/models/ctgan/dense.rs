@@ -3,6 +3,7 @@
 use super::conditions::Condition;
 use crate::{
     encode::{CodeMatrix, Layout, SubColumn, SubColumnData},
+    models::embedding::embedding_width,
     torch::{Rows, kernels::sparse::SparseRows},
 };
 
@@ -60,6 +61,9 @@ pub(super) struct Dense {
 /// layer's look-up table.
 const CONDITION_LIMIT: u32 = 16_384;
 
+/// Width of an embedding at most.
+const WIDEST: usize = 32;
+
 impl Dense {
     /// Dense rows of `layout`, with embeddings for cardinalities above `threshold`.
     pub(super) fn new(layout: &Layout, threshold: u32) -> Self {
@@ -75,7 +79,8 @@ impl Dense {
                 }
                 SubColumn::Code { cardinality } => {
                     tables += 1;
-                    let (width_of, cardinality) = (embedding_width(cardinality), cardinality as usize);
+                    let cardinality = cardinality as usize;
+                    let width_of = embedding_width(cardinality, WIDEST);
                     Segment::Embedded { at: width, width: width_of, cardinality, table: tables - 1 }
                 }
             };
@@ -166,10 +171,4 @@ pub(super) struct Table {
     pub(super) at: usize,
     pub(super) width: usize,
     pub(super) cardinality: usize,
-}
-
-/// Width of an entity embedding: 1.6 K^0.56, at most 32 (Guo & Berkhahn 2016 in the form that became usual).
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn embedding_width(cardinality: u32) -> usize {
-    (1.6 * f64::from(cardinality).powf(0.56)).round().clamp(1.0, 32.0) as usize
 }

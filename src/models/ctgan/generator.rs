@@ -13,7 +13,7 @@ use crate::{
     Result,
     noise::{Noise, Purpose},
     torch::{
-        Adam, Element, Parameters, Rows, Team, by_kind, cast,
+        Adam, Average, Element, Parameters, Rows, Team, by_kind, cast,
         kernels::{
             activation::{self, Target},
             norm::{self, Statistics},
@@ -56,9 +56,8 @@ pub(super) struct Generator {
     tables: Vec<(Table, usize, usize)>,
     noise_at: usize,
     latent: usize,
-    /// Exponential average of the parameters, f32 as [`Parameters::master`]: what is validated and kept.
-    pub(super) average: Tensor,
-    averaging: f64,
+    /// What is validated and kept.
+    pub(super) average: Average,
 }
 
 impl Pass {
@@ -119,7 +118,7 @@ impl Generator {
         let adam =
             Adam { learning_rate: config.generator_rate, beta1: 0.5, beta2: 0.9, weight_decay: config.weight_decay };
         let parameters = Parameters::new(shapes, kind, device)?;
-        let average = parameters.master.f_zeros_like()?;
+        let average = Average::new(&parameters, config.averaging)?;
         let segments = Segments::new(dense.width, dense.scalars(), dense.distributions(), device)?;
         let mut generator = Self {
             dense,
@@ -135,7 +134,6 @@ impl Generator {
             noise_at,
             latent: config.latent,
             average,
-            averaging: config.averaging,
         };
         generator.initialise(frequencies, noise)?;
         Ok(generator)
@@ -170,7 +168,7 @@ impl Generator {
             let mut bias = self.parameters.master(*bias)?;
             bias.f_copy_(&Tensor::f_from_slice(&logs)?.f_view([1, -1])?)?;
         }
-        self.average.f_copy_(&self.parameters.master)?;
+        self.average.restart(&self.parameters)?;
         self.parameters.masters_changed()
     }
 
@@ -314,10 +312,7 @@ impl Generator {
     pub(super) fn update(&mut self, number: u64, rate: f64, team: &Team) -> Result<()> {
         let adam = Adam { learning_rate: self.adam.learning_rate * rate, ..self.adam };
         self.parameters.step(&adam, number, team)?;
-        // Early on a plain mean, or the start would weigh on it.
-        let decay = self.averaging.min(number as f64 / (number as f64 + 10.0));
-        let _ = self.average.f_lerp_(&self.parameters.master, 1.0 - decay)?;
-        Ok(())
+        self.average.follow(&self.parameters, number)
     }
 
     /// The generator at its average weights, to run, not to learn.
@@ -325,7 +320,7 @@ impl Generator {
         Ok(Self {
             dense: self.dense.clone(),
             segments: self.segments.clone(),
-            parameters: self.parameters.with_values(&self.average)?,
+            parameters: self.parameters.with_values(&self.average.values)?,
             hidden: self.hidden.clone(),
             tables: self.tables.clone(),
             average: self.average.shallow_clone(),
@@ -427,7 +422,7 @@ mod tests {
         for (name, value) in [("generator_width", 8), ("latent", 5), ("embedding_threshold", 6)] {
             options.own.insert(name.into(), OptionValue::Int(value));
         }
-        let config = Config::new(&options).unwrap();
+        let config = Config::new(&options);
         let cardinalities = [3, 9];
         let layout = Layout {
             columns: vec![

@@ -6,7 +6,7 @@ use super::{
     sampler::Sampler,
 };
 use crate::{
-    Result, SynthError,
+    Result,
     encode::Layout,
     models::{BlockSampler, HostTensor, ModelState, TableModel},
     torch::{DeviceKind, kernels::norm, resolve},
@@ -60,20 +60,9 @@ struct HiddenWeights {
 impl CtganModel {
     /// Checks `state` against `layout`.
     pub(super) fn new(layout: &Layout, state: ModelState) -> Result<Self> {
-        let damaged = |path: &str, reason: String| SynthError::Artifact { path: path.to_owned(), reason };
-        let settings: Settings = serde_json::from_value(state.settings)
-            .map_err(|error| damaged("manifest.json", format!("the settings of ctgan: {error}")))?;
+        let settings: Settings = state.model_settings("ctgan")?;
         let dense = Dense::new(layout, settings.embedding_threshold);
-        let get = |name: &str, shape: &[usize]| match state.tensors.get(name) {
-            Some(tensor) if tensor.shape == shape && tensor.data.len() == shape.iter().product::<usize>() => {
-                Ok(tensor.clone())
-            }
-            Some(tensor) => Err(damaged(
-                "weights.safetensors",
-                format!("`{name}` has shape {:?}, the manifest's encoder asks for {shape:?}", tensor.shape),
-            )),
-            None => Err(damaged("weights.safetensors", format!("`{name}` is missing"))),
-        };
+        let get = |name: &str, shape: &[usize]| state.weight(name, shape).cloned();
         let noise_at = (dense.condition_width + 1).next_multiple_of(ALIGNMENT);
         let mut input = noise_at.saturating_add(settings.latent);
         let mut hidden = Vec::new();
@@ -160,8 +149,7 @@ impl Weights {
 
 impl TableModel for CtganModel {
     fn state(&self) -> Result<ModelState> {
-        let settings = serde_json::to_value(&self.settings).map_err(|error| SynthError::Internal(error.to_string()))?;
-        Ok(ModelState { settings, tensors: self.tensors.clone() })
+        Ok(ModelState { settings: ModelState::settings_of(&self.settings)?, tensors: self.tensors.clone() })
     }
 
     fn sampler(&self, device: DeviceKind, threads: usize) -> Result<Box<dyn BlockSampler>> {

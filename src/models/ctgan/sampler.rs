@@ -14,7 +14,7 @@ use crate::{
     encode::{EncodedRows, SubColumnData},
     models::{
         BlockSampler, HostTensor,
-        tiles::{self, TILE, TILES, TileWorker, push_codes},
+        tiles::{self, TILE, TileWorker, push_codes},
     },
     noise::{Noise, Purpose},
     torch::{
@@ -67,10 +67,7 @@ impl Sampler {
         use_threads(1);
         let _guard = tch::no_grad_guard();
         let kind = if bf16_is_fast(device) { Kind::BFloat16 } else { Kind::Float };
-        let first = Worker::new(weights, device, kind)?;
-        let count = if device == Device::Cpu { threads.clamp(1, TILES) } else { 1 };
-        let mut workers = (1..count).map(|_| first.twin()).collect::<Result<Vec<_>>>()?;
-        workers.insert(0, first);
+        let workers = tiles::workers(Worker::new(weights, device, kind)?, device, threads, Worker::twin)?;
         Ok(Self { workers })
     }
 }

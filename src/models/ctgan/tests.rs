@@ -1,44 +1,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::Ctgan;
+use super::{Ctgan, train::CtganLearner};
 use crate::{
-    Result, SynthError,
-    encode::{CodeMatrix, ColumnLayout, EncodedRows, Layout, SubColumn},
+    SynthError,
+    encode::{CodeMatrix, EncodedRows, Layout, SubColumn},
     models::{
-        Checkpoint, EpochReport, FitObserver, FitOptions, Fitted, ModelKind, OptionValue, TableModel, TrainingData,
+        FitOptions, Fitted, ModelKind, OptionValue, TrainingData,
+        test_support::{self, Watch, codes, column, same, sample, share, words},
+        training::Training,
     },
-    noise::{BLOCK_ROWS, Noise},
+    noise::BLOCK_ROWS,
     torch::DeviceKind,
 };
-use std::cell::Cell;
-
-/// Keeps what it is told; cancels after so many polls.
-#[derive(Default)]
-struct Watch {
-    epochs: Vec<EpochReport>,
-    checkpoints: Vec<Checkpoint>,
-    polls: Cell<u32>,
-    cancel_at: Option<u32>,
-}
-
-impl FitObserver for Watch {
-    fn epoch(&mut self, report: &EpochReport) -> Result<()> {
-        self.epochs.push(*report);
-        Ok(())
-    }
-    fn checkpoint(&mut self, checkpoint: Checkpoint) -> Result<()> {
-        self.checkpoints.push(checkpoint);
-        Ok(())
-    }
-    fn cancelled(&self) -> bool {
-        self.polls.set(self.polls.get() + 1);
-        self.cancel_at.is_some_and(|at| self.polls.get() > at)
-    }
-}
-
-fn column(subcolumns: std::ops::Range<usize>, discrete: bool) -> ColumnLayout {
-    ColumnLayout { subcolumns, discrete }
-}
 
 /// `a` in 0..3 with frequencies .6, .3, .1; `b` = `a` in 9 of 10 rows; a number in two modes whose mode is
 /// `a > 0` and whose scalar follows `a`.
@@ -52,10 +25,8 @@ fn planted(rows: usize) -> (Layout, CodeMatrix) {
             SubColumn::Scalar,
         ],
     };
-    let mut bits = vec![0u32; 4 * rows];
-    Noise::new(9, b"data").purpose("rows").fill_u32(0, &mut bits);
     let mut out = EncodedRows::with_capacity(&layout, rows);
-    for &[a, noisy, b, scalar] in bits.as_chunks::<4>().0 {
+    for [a, noisy, b, scalar] in words(rows) {
         let a = [0, 0, 0, 0, 0, 0, 1, 1, 1, 2][(a % 10) as usize];
         out.subcolumns[0].push_code(a);
         out.subcolumns[1].push_code(if noisy % 10 == 0 { b % 3 } else { a });
@@ -80,20 +51,7 @@ fn small(epochs: u32) -> FitOptions {
 }
 
 fn fit(layout: &Layout, rows: &CodeMatrix, options: &FitOptions) -> Fitted {
-    Ctgan.fit(&TrainingData { layout, rows }, options, None, &mut Watch::default()).unwrap()
-}
-
-fn sample(model: &dyn TableModel, layout: &Layout, blocks: u64, threads: usize) -> Vec<EncodedRows> {
-    let mut sampler = model.sampler(DeviceKind::Cpu, threads).unwrap();
-    let noise = Noise::new(5, b"sample");
-    let one = |block| {
-        let mut out = EncodedRows::with_capacity(layout, BLOCK_ROWS);
-        sampler.sample(block, &noise, &mut out).unwrap();
-        assert_eq!(out.rows, BLOCK_ROWS);
-        assert!(out.subcolumns.iter().all(|column| column.len() == BLOCK_ROWS));
-        out
-    };
-    (0..blocks).map(one).collect()
+    test_support::fit(&Ctgan, layout, rows, options)
 }
 
 #[test]
@@ -106,25 +64,12 @@ fn a_planted_dependence_is_learned() {
     let fitted = fit(&layout, &rows, &options);
     assert!(fitted.report.score > 0.7, "{:?}", fitted.report);
     let blocks = sample(&*fitted.model, &layout, 2, 1);
-    let count = |test: &dyn Fn(&EncodedRows, usize) -> bool| {
-        let hits = |block: &EncodedRows| (0..block.rows).filter(|&row| test(block, row)).count();
-        blocks.iter().map(hits).sum::<usize>() as f64 / (2 * BLOCK_ROWS) as f64
-    };
-    let frequent = count(&|block, row| block.subcolumns[0].code(row) == 0);
+    let frequent = share(&blocks, |block, row| block.subcolumns[0].code(row) == 0);
     assert!((frequent - 0.6).abs() < 0.06, "frequency of the first code: {frequent}");
-    let equal = count(&|block, row| block.subcolumns[0].code(row) == block.subcolumns[1].code(row));
+    let equal = share(&blocks, |block, row| block.subcolumns[0].code(row) == block.subcolumns[1].code(row));
     assert!(equal > 0.8, "rows with b = a: {equal}");
-    let mode = count(&|block, row| (block.subcolumns[0].code(row) > 0) == (block.subcolumns[2].code(row) == 1));
+    let mode = share(&blocks, |block, row| (block.subcolumns[0].code(row) > 0) == (block.subcolumns[2].code(row) == 1));
     assert!(mode > 0.85, "rows whose mode follows a: {mode}");
-}
-
-fn same(a: &EncodedRows, b: &EncodedRows) -> bool {
-    use crate::encode::SubColumnData::Scalar;
-    a.rows == b.rows
-        && a.subcolumns.iter().zip(&b.subcolumns).all(|pair| match pair {
-            (Scalar(a), Scalar(b)) => a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits())),
-            (a, b) => a == b,
-        })
 }
 
 #[test]
@@ -137,10 +82,10 @@ fn threads_and_a_round_trip_through_the_state_change_no_bit() {
     assert_eq!(one.model.state().unwrap(), two.model.state().unwrap());
     let loaded = Ctgan.load(&layout, one.model.state().unwrap()).unwrap();
     let expected = sample(&*one.model, &layout, 2, 1);
-    assert!(expected.iter().zip(sample(&*one.model, &layout, 2, 2)).all(|(a, b)| same(a, &b)));
-    assert!(expected.iter().zip(sample(&*one.model, &layout, 2, 3)).all(|(a, b)| same(a, &b)));
-    assert!(expected.iter().zip(sample(&*loaded, &layout, 2, 1)).all(|(a, b)| same(a, &b)));
-    assert!(!same(&expected[0], &expected[1]));
+    assert!(same(&expected, &sample(&*one.model, &layout, 2, 2)));
+    assert!(same(&expected, &sample(&*one.model, &layout, 2, 3)));
+    assert!(same(&expected, &sample(&*loaded, &layout, 2, 1)));
+    assert!(!same(&expected[..1], &expected[1..]));
 }
 
 #[test]
@@ -181,9 +126,12 @@ fn a_checkpoint_of_another_shape_is_refused() {
 fn a_loss_that_is_not_finite_goes_back_with_half_the_learning_rate() {
     let (layout, rows) = planted(900);
     let data = TrainingData { layout: &layout, rows: &rows };
-    let mut trainer = super::train::Trainer::new(&data, &small(3)).unwrap();
-    trainer.poison_at = Some(7);
-    let fitted = trainer.run(&mut Watch::default()).unwrap();
+    let options = small(3);
+    let mut training =
+        Training::new(&Ctgan, &data, &options, |split| CtganLearner::new(&data, &options, split)).unwrap();
+    let mut once = Some(7);
+    training.poison = Box::new(move |step| once.take_if(|at| *at == step).is_some());
+    let fitted = training.run(None, &mut Watch::default()).unwrap();
     assert_eq!(fitted.report.recoveries, 1);
     let state = fitted.model.state().unwrap();
     assert!(state.tensors.values().all(|tensor| tensor.data.iter().all(|x| x.is_finite())));
@@ -198,23 +146,19 @@ fn endless_divergence_is_an_error_that_names_the_way_out() {
         options.own.insert(rate.to_owned(), OptionValue::Float(0.1));
     }
     let data = TrainingData { layout: &layout, rows: &rows };
-    let mut trainer = super::train::Trainer::new(&data, &options).unwrap();
-    trainer.poison_always = true;
-    let error = trainer.run(&mut Watch::default()).unwrap_err().to_string();
+    let mut training =
+        Training::new(&Ctgan, &data, &options, |split| CtganLearner::new(&data, &options, split)).unwrap();
+    training.poison = Box::new(|_| true);
+    let error = training.run(None, &mut Watch::default()).unwrap_err().to_string();
     assert!(error.contains("generator_learning_rate"), "{error}");
 }
 
 #[test]
 fn ten_thousand_categories_train_and_keep_their_head() {
-    let layout = Layout {
-        columns: vec![column(0..1, true), column(1..2, true)],
-        subcolumns: vec![SubColumn::Code { cardinality: 10_000 }, SubColumn::Code { cardinality: 2 }],
-    };
+    let layout = codes(&[10_000, 2]);
     let count = 12_000;
-    let mut bits = vec![0u32; 2 * count];
-    Noise::new(9, b"data").purpose("rows").fill_u32(0, &mut bits);
     let mut rows = EncodedRows::with_capacity(&layout, count);
-    for &[code, half] in bits.as_chunks::<2>().0 {
+    for [code, half] in words(count) {
         // Half of the rows share ten codes.
         let code = if half % 2 == 0 { code % 10 } else { code % 10_000 };
         rows.subcolumns[0].push_code(code);
@@ -224,10 +168,10 @@ fn ten_thousand_categories_train_and_keep_their_head() {
     let mut options = small(1);
     options.batch_size = Some(500);
     let fitted = fit(&layout, &rows, &options);
-    let block = &sample(&*fitted.model, &layout, 1, 1)[0];
-    let head = (0..block.rows).filter(|&row| block.subcolumns[0].code(row) < 10).count() as f64 / block.rows as f64;
+    let blocks = sample(&*fitted.model, &layout, 1, 1);
+    let head = share(&blocks, |block, row| block.subcolumns[0].code(row) < 10);
     assert!((0.3..0.7).contains(&head), "rows of the ten frequent codes: {head}");
-    assert!((0..block.rows).all(|row| block.subcolumns[0].code(row) < 10_000));
+    assert_eq!(share(&blocks, |block, row| block.subcolumns[0].code(row) < 10_000), 1.0);
 }
 
 #[test]

@@ -1,12 +1,15 @@
-//! What trainings of every kind share: parameters in and out of checkpoints.
+//! Parameters in and out of checkpoints.
 
-use super::{HostTensor, ModelState};
-use crate::{Result, SynthError, torch::Parameters};
+use crate::{
+    Result, SynthError,
+    models::{HostTensor, ModelState},
+    torch::Parameters,
+};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
 /// Weights and Adam's moments as `prefix/part/name`.
-pub(super) fn save_parameters(
+pub(in crate::models) fn save_parameters(
     prefix: &str,
     parameters: &Parameters,
     tensors: &mut BTreeMap<String, HostTensor>,
@@ -18,7 +21,7 @@ pub(super) fn save_parameters(
 }
 
 /// Takes back what [`save_parameters`] kept.
-pub(super) fn load_parameters(prefix: &str, parameters: &mut Parameters, state: &ModelState) -> Result<()> {
+pub(in crate::models) fn load_parameters(prefix: &str, parameters: &mut Parameters, state: &ModelState) -> Result<()> {
     for (part, flat) in parts(parameters) {
         load_flat(&format!("{prefix}/{part}"), parameters, flat, state)?;
     }
@@ -26,7 +29,7 @@ pub(super) fn load_parameters(prefix: &str, parameters: &mut Parameters, state: 
 }
 
 /// One flat run of values, laid out as `parameters`, as `prefix/name`.
-pub(super) fn save_flat(
+pub(in crate::models) fn save_flat(
     prefix: &str,
     parameters: &Parameters,
     flat: &Tensor,
@@ -39,7 +42,12 @@ pub(super) fn save_flat(
 }
 
 /// Takes back what [`save_flat`] kept.
-pub(super) fn load_flat(prefix: &str, parameters: &Parameters, flat: &Tensor, state: &ModelState) -> Result<()> {
+pub(in crate::models) fn load_flat(
+    prefix: &str,
+    parameters: &Parameters,
+    flat: &Tensor,
+    state: &ModelState,
+) -> Result<()> {
     let damaged = |reason: String| SynthError::Artifact { path: "checkpoint".to_owned(), reason };
     for (name, mut tensor) in parameters.named(flat)? {
         let name = format!("{prefix}/{name}");

@@ -22,11 +22,11 @@ const HELD_OUT: usize = 5000;
 
 /// The rows of a table to train on, and those to validate with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Split {
+pub(in crate::models) struct Split {
     /// To train on; never empty for a table with rows.
-    pub(super) train: Vec<u32>,
+    pub(in crate::models) train: Vec<u32>,
     /// To validate with: a tenth, 5,000 at most; the training rows themselves where that is none.
-    pub(super) held_out: Vec<u32>,
+    pub(in crate::models) held_out: Vec<u32>,
 }
 
 impl Split {

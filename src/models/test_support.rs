@@ -1,0 +1,91 @@
+//! What the tests of models share: an observer, rows sampled and compared.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use super::{Checkpoint, EpochReport, FitObserver, FitOptions, Fitted, ModelKind, TableModel, TrainingData};
+use crate::{
+    Result,
+    encode::{CodeMatrix, ColumnLayout, EncodedRows, Layout, SubColumn, SubColumnData::Scalar},
+    noise::{BLOCK_ROWS, Noise},
+    torch::DeviceKind,
+};
+use std::{cell::Cell, ops::Range};
+
+/// Keeps what it is told; cancels after so many polls.
+#[derive(Default)]
+pub(super) struct Watch {
+    pub(super) epochs: Vec<EpochReport>,
+    pub(super) checkpoints: Vec<Checkpoint>,
+    pub(super) polls: Cell<u32>,
+    pub(super) cancel_at: Option<u32>,
+}
+
+impl FitObserver for Watch {
+    fn epoch(&mut self, report: &EpochReport) -> Result<()> {
+        self.epochs.push(*report);
+        Ok(())
+    }
+    fn checkpoint(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        self.checkpoints.push(checkpoint);
+        Ok(())
+    }
+    fn cancelled(&self) -> bool {
+        self.polls.set(self.polls.get() + 1);
+        self.cancel_at.is_some_and(|at| self.polls.get() > at)
+    }
+}
+
+pub(super) fn column(subcolumns: Range<usize>, discrete: bool) -> ColumnLayout {
+    ColumnLayout { subcolumns, discrete }
+}
+
+/// A layout of one code per column.
+pub(super) fn codes(cardinalities: &[u32]) -> Layout {
+    Layout {
+        columns: (0..cardinalities.len()).map(|k| column(k..k + 1, true)).collect(),
+        subcolumns: cardinalities.iter().map(|&cardinality| SubColumn::Code { cardinality }).collect(),
+    }
+}
+
+/// `N` random words for each of `rows` rows.
+pub(super) fn words<const N: usize>(rows: usize) -> Vec<[u32; N]> {
+    let mut bits = vec![0u32; N * rows];
+    Noise::new(9, b"data").purpose("rows").fill_u32(0, &mut bits);
+    bits.as_chunks::<N>().0.to_vec()
+}
+
+pub(super) fn fit(kind: &dyn ModelKind, layout: &Layout, rows: &CodeMatrix, options: &FitOptions) -> Fitted {
+    kind.fit(&TrainingData { layout, rows }, options, None, &mut Watch::default()).unwrap()
+}
+
+pub(super) fn sample(model: &dyn TableModel, layout: &Layout, blocks: u64, threads: usize) -> Vec<EncodedRows> {
+    let mut sampler = model.sampler(DeviceKind::Cpu, threads).unwrap();
+    let noise = Noise::new(5, b"sample");
+    let one = |block| {
+        let mut out = EncodedRows::with_capacity(layout, BLOCK_ROWS);
+        sampler.sample(block, &noise, &mut out).unwrap();
+        assert_eq!(out.rows, BLOCK_ROWS);
+        assert!(out.subcolumns.iter().all(|column| column.len() == BLOCK_ROWS));
+        out
+    };
+    (0..blocks).map(one).collect()
+}
+
+/// The share of the rows of `blocks` that pass.
+pub(super) fn share(blocks: &[EncodedRows], test: impl Fn(&EncodedRows, usize) -> bool) -> f64 {
+    let hits = blocks.iter().map(|block| (0..block.rows).filter(|&row| test(block, row)).count()).sum::<usize>();
+    hits as f64 / blocks.iter().map(|block| block.rows).sum::<usize>() as f64
+}
+
+/// Whether the blocks are the same, bit by bit.
+pub(super) fn same(a: &[EncodedRows], b: &[EncodedRows]) -> bool {
+    let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    let same = |a: &EncodedRows, b: &EncodedRows| {
+        a.rows == b.rows
+            && a.subcolumns.len() == b.subcolumns.len()
+            && a.subcolumns.iter().zip(&b.subcolumns).all(|pair| match pair {
+                (Scalar(a), Scalar(b)) => bits(a) == bits(b),
+                (a, b) => a == b,
+            })
+    };
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+}
