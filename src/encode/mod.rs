@@ -8,10 +8,12 @@ mod codes;
 mod columns;
 mod gmm;
 mod hash;
+mod known;
 mod layout;
 mod permutation;
 mod physical;
 mod profile;
+mod restriction;
 mod schema_serde;
 mod sketch;
 mod table;
@@ -21,9 +23,11 @@ mod warp;
 mod wide;
 
 pub use codes::{CodeMatrix, EncodedRows, SubColumnData};
+pub use known::{KnownCodes, UNKNOWN};
 pub use layout::{ColumnLayout, Layout, SubColumn};
 pub use profile::TableProfile;
-pub use table::{Scheme, TableEncoder};
+pub use restriction::Restriction;
+pub use table::{Scheme, TableEncoder, Unseen};
 
 #[cfg(test)]
 mod tests;

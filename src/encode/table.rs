@@ -1,14 +1,15 @@
 //! The encoder of a table.
 
 use super::{
-    ColumnLayout, EncodedRows, Layout,
+    ColumnLayout, EncodedRows, KnownCodes, Layout, UNKNOWN,
     columns::{ColumnEncoder, DecodeInput, EncodeInput},
     physical::plain,
     schema_serde,
 };
 use crate::{Result, SynthError, noise::Noise, schema::ColumnRole};
 use arrow::{
-    datatypes::SchemaRef,
+    array::ArrayRef,
+    datatypes::{Field, SchemaRef},
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,15 @@ pub enum Scheme {
     ModeSpecific,
     /// One code: of a value where there are not many, else of a quantile bin.
     Codes,
+}
+
+/// What to do with a value that was not there when the table was profiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unseen {
+    /// It is an error that names it.
+    Refuse,
+    /// Nothing is known of it.
+    Ignore,
 }
 
 /// Turns rows of a table into codes and back. Complete: what it takes to decode is all in here.
@@ -182,6 +192,61 @@ impl TableEncoder {
             .collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(range.len()));
         Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
+    }
+}
+
+impl TableEncoder {
+    /// What is known of the rows of a batch whose columns `columns` (schema indices) are `arrays`: nothing of nulls and of
+    /// columns that are not there.
+    ///
+    /// # Errors
+    /// An array of another type; with [`Unseen::Refuse`] a value that was not there when the table was profiled.
+    pub fn known(&self, columns: &[usize], arrays: &[ArrayRef], rows: usize, unseen: Unseen) -> Result<KnownCodes> {
+        let mut known = KnownCodes::nothing(self.layout.subcolumns.len(), rows);
+        for (&at, array) in columns.iter().zip(arrays) {
+            let field = self.schema.field(at);
+            if array.data_type() != field.data_type() {
+                return Err(SynthError::Schema(format!(
+                    "column `{}` is {}, the model's is {}",
+                    field.name(),
+                    array.data_type(),
+                    field.data_type()
+                )));
+            }
+            let array = plain(array)?;
+            let nulls = array.logical_nulls();
+            let is_null = |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+            let encoder = &self.columns[at].encoder;
+            let Some(subcolumn) = self.layout.columns[at].subcolumns.clone().next() else { continue };
+            let code = |(row, code): (usize, Option<u32>)| match code {
+                _ if is_null(row) => Ok(UNKNOWN),
+                Some(code) => Ok(code),
+                None if unseen == Unseen::Ignore => Ok(UNKNOWN),
+                None => Err(super::columns::unseen(field, array.as_ref(), row)),
+            };
+            let codes = encoder.codes(array.as_ref())?.into_iter().enumerate().map(code);
+            known.set(subcolumn, codes.collect::<Result<_>>()?);
+        }
+        Ok(known)
+    }
+
+    /// The code of null in each sub-column that has one, as (sub-column, code).
+    #[must_use]
+    pub fn null_codes(&self) -> Vec<(usize, u32)> {
+        let columns = self.columns.iter().zip(&self.layout.columns);
+        columns
+            .filter_map(|(column, layout)| Some((layout.subcolumns.clone().next()?, column.encoder.null_code()?)))
+            .collect()
+    }
+
+    /// Whether the codes of column `column` are values, each one of its own.
+    #[must_use]
+    pub fn is_by_value(&self, column: usize) -> bool {
+        matches!(self.columns.get(column), Some(Column { encoder: ColumnEncoder::Values(_), .. }))
+    }
+
+    pub(super) fn encoder(&self, column: usize) -> (&Field, &ColumnEncoder) {
+        (self.schema.field(column), &self.columns[column].encoder)
     }
 }
 

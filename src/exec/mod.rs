@@ -1,9 +1,13 @@
-//! Physical plans: train, sample.
+//! Physical plans: train, sample, apply a model to rows.
 
+pub mod apply;
 pub mod fit_group;
 pub mod sample;
+mod source;
 pub mod train;
 
+pub use apply::{Action, ApplyExec, ApplySpec, ApplyTable};
 pub use fit_group::interrupt_group_fits;
-pub use sample::{SampleExec, SampleSpec, SampleTable, SynthPhysicalCodec};
+pub use sample::{Given, SampleExec, SampleSpec, SampleTable, SynthPhysicalCodec};
+pub use source::find_table;
 pub use train::{TrainExec, TrainSpec, TrainTable};

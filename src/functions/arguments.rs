@@ -9,12 +9,14 @@ use datafusion::{
 use std::collections::BTreeMap;
 
 /// What an argument accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ParameterKind {
     /// A string literal (or an identifier, read as its name).
     Text,
     /// A whole number in this inclusive range; a float without a fraction (`1e6`) is one too.
     Whole(u64, u64),
+    /// A number in this inclusive range.
+    Number(f64, f64),
     /// `true` or `false`.
     Boolean,
 }
@@ -26,13 +28,14 @@ impl ParameterKind {
         match self {
             Self::Text => "string".to_owned(),
             Self::Whole(min, max) => format!("whole number from {min} to {max}"),
+            Self::Number(min, max) => format!("number from {min} to {max}"),
             Self::Boolean => "true or false".to_owned(),
         }
     }
 }
 
 /// One argument of a function. Arguments are positional in the order of declaration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Parameter {
     /// Name, lower case; matched in any case.
     pub name: &'static str,
@@ -47,7 +50,7 @@ pub struct Parameter {
 }
 
 /// A function's name and arguments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Signature {
     /// SQL name, lower case.
     pub function: &'static str,
@@ -203,6 +206,21 @@ impl Arguments {
             return Err(SynthError::Internal(format!("{name} is not declared as a whole number")));
         };
         match whole_number(value) {
+            Some(number) if (min..=max).contains(&number) => Ok(Some(number)),
+            _ => Err(self.unacceptable(name, value)),
+        }
+    }
+
+    /// The value of a number argument.
+    ///
+    /// # Errors
+    /// It is not a number, or out of the parameter's range.
+    pub fn number(&self, name: &str) -> Result<Option<f64>> {
+        let Some(value) = self.given.get(name) else { return Ok(None) };
+        let Some(ParameterKind::Number(min, max)) = self.signature.parameter(name).map(|p| p.kind) else {
+            return Err(SynthError::Internal(format!("{name} is not declared as a number")));
+        };
+        match number(value) {
             Some(number) if (min..=max).contains(&number) => Ok(Some(number)),
             _ => Err(self.unacceptable(name, value)),
         }

@@ -1,11 +1,14 @@
 //! The SQL functions: one file per SQL name, one place to register.
 
+mod apply;
 pub mod arguments;
 mod documentation;
 mod options;
 mod register;
 mod relation_planner;
 mod synth_fit;
+mod synth_impute;
+mod synth_log_prob;
 mod synth_sample;
 mod synth_train;
 
@@ -13,5 +16,7 @@ pub use documentation::{ArgumentDoc, FunctionDoc, documentation};
 pub use register::register_all;
 pub use relation_planner::SynthRelationPlanner;
 pub use synth_fit::SynthFit;
+pub use synth_impute::SynthImpute;
+pub use synth_log_prob::SynthLogProb;
 pub use synth_sample::SynthSample;
 pub use synth_train::SynthTrain;

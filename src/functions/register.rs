@@ -1,6 +1,9 @@
 //! The one place where everything is registered.
 
-use super::{SynthFit, SynthRelationPlanner, SynthSample, SynthTrain, synth_sample, synth_train};
+use super::{
+    SynthFit, SynthImpute, SynthLogProb, SynthRelationPlanner, SynthSample, SynthTrain, synth_impute, synth_log_prob,
+    synth_sample, synth_train,
+};
 use crate::{
     Result, SynthError,
     session::{
@@ -12,7 +15,7 @@ use datafusion::{logical_expr::AggregateUDF, prelude::SessionContext};
 use std::sync::Arc;
 
 /// Table functions that take named arguments.
-const TABLE_FUNCTIONS: &[&str] = &[synth_sample::NAME, synth_train::NAME];
+const TABLE_FUNCTIONS: &[&str] = &[synth_impute::NAME, synth_log_prob::NAME, synth_sample::NAME, synth_train::NAME];
 
 /// Makes any `SessionContext` speak SynthoHive: the functions, named arguments, the `synth.*` options (if they
 /// are not there yet) and the system tables `synth.*` in the default catalog. Calling it again changes nothing.
@@ -28,6 +31,8 @@ pub fn register_all(context: &SessionContext) -> Result<()> {
         if extensions.get::<SynthOptions>().is_none() {
             extensions.insert(SynthOptions::default());
         }
+        state.register_udtf(synth_impute::NAME, Arc::new(SynthImpute));
+        state.register_udtf(synth_log_prob::NAME, Arc::new(SynthLogProb));
         state.register_udtf(synth_sample::NAME, Arc::new(SynthSample));
         state.register_udtf(synth_train::NAME, Arc::new(SynthTrain));
         synthohive_udfs::register_all(&mut *state)?;

@@ -1,18 +1,20 @@
 //! `synth_sample(model, rows, …)`: generated rows.
 
 use super::{
+    apply::{applied, needs_any_order},
     arguments::{Arguments, Parameter, ParameterKind, Signature},
     documentation::{ArgumentDoc, FunctionDoc},
     options::{narrow, parsed},
 };
 use crate::{
     Result,
-    exec::{SampleSpec, SampleTable},
+    exec::{Action, ApplyTable, Given, SampleSpec, SampleTable, find_table},
     session::SynthOptions,
     store::blocking,
 };
 use datafusion::{
-    catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider},
+    catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider},
+    common::TableReference,
     error::Result as DataFusionResult,
 };
 use std::sync::Arc;
@@ -37,8 +39,8 @@ const SIGNATURE: Signature = Signature {
         Parameter {
             name: "rows",
             kind: ParameterKind::Whole(1, MAX_ROW),
-            required: true,
-            default: "",
+            required: false,
+            default: "as many as the table of `given`; else it must be given",
             description: "Number of rows; `1e6` is a million.",
         },
         Parameter {
@@ -61,6 +63,31 @@ const SIGNATURE: Signature = Signature {
             required: false,
             default: "the newest",
             description: "Version of the model.",
+        },
+        Parameter {
+            name: "given",
+            kind: ParameterKind::Text,
+            required: false,
+            default: "nothing",
+            description: "What is known of the rows. Either a condition in SQL that every row is to satisfy (conditions on \
+                one column each, joined by AND), or the name of a table with some of the model's columns: each of its rows \
+                is completed, nulls included, and `rows` goes through them again and again. Rows are drawn from the \
+                model's distribution given that, none is thrown away. The model's kind must be `argn`.",
+        },
+        Parameter {
+            name: "balance",
+            kind: ParameterKind::Text,
+            required: false,
+            default: "nothing",
+            description: "A categorical column whose values are to be equally frequent (nulls left out), the others as they \
+                go with each.",
+        },
+        Parameter {
+            name: "temperature",
+            kind: ParameterKind::Number(0.01, 100.0),
+            required: false,
+            default: "1",
+            description: "Below 1 rows are more typical than the data, above 1 less.",
         },
         Parameter {
             name: "row_id",
@@ -94,12 +121,13 @@ pub(super) fn documentation() -> FunctionDoc {
             with a seed is an infinite, deterministic table: row `i` is the same whatever range, columns, number of \
             partitions or batch size it is asked for with. Rows come in parallel partitions; `row_id => true` makes \
             their order visible.",
-        syntax: "synth_sample(model, rows [, seed => …] [, start => …] [, version => …] [, row_id => …] [, device => …] \
-            [, threads => …])",
+        syntax: "synth_sample(model, rows [, seed => …] [, start => …] [, version => …] [, given => …] [, balance => …] \
+            [, temperature => …] [, row_id => …] [, device => …] [, threads => …])",
         arguments: ArgumentDoc::of(&SIGNATURE),
         examples: &[
             "SELECT count(*) FROM synth_sample('customers', 1e6)",
             "SELECT * FROM synth_sample('customers', rows => 3, seed => 7, row_id => true) ORDER BY row_id",
+            "SELECT count(*) AS rows, min(credit_limit) > 500 AS above FROM synth_sample('customers', 1000, given => 'credit_limit > 500')",
             "SELECT row_id FROM synth_sample('customers', 2, start => 1e12, row_id => true) ORDER BY row_id",
         ],
     }
@@ -112,16 +140,42 @@ pub struct SynthSample;
 impl TableFunctionImpl for SynthSample {
     fn call_with_args(&self, args: TableFunctionArgs) -> DataFusionResult<Arc<dyn TableProvider>> {
         let arguments = SIGNATURE.bind(args.exprs())?;
+        arguments.deny_others(&[])?;
+        if let Some(table) = given_table(&arguments, args.session())? {
+            return Ok(Arc::new(completed(&arguments, args.session(), table)?));
+        }
         let options = SynthOptions::from_config(args.session().config_options());
-        Ok(Arc::new(plan(&arguments, &options)?))
+        Ok(Arc::new(plan(&arguments, &options, args.session())?))
     }
 }
 
+/// The table that `given` names, if it names one and is no condition.
+fn given_table(
+    arguments: &Arguments,
+    session: &dyn Session,
+) -> Result<Option<(TableReference, Arc<dyn TableProvider>)>> {
+    let Some(text) = arguments.text("given")? else { return Ok(None) };
+    let reference = TableReference::from(text.as_str());
+    Ok(blocking(find_table(session, &reference)).ok().map(|table| (reference, table)))
+}
+
+/// Rows of a table, completed.
+fn completed(
+    arguments: &Arguments,
+    session: &dyn Session,
+    table: (TableReference, Arc<dyn TableProvider>),
+) -> Result<ApplyTable> {
+    if let Some(name) = ["start", "balance", "row_id"].into_iter().find(|name| arguments.has(name)) {
+        return Err(arguments.fault(name, "a value", "nothing, as `given` is a table: its rows say what comes out"));
+    }
+    applied(arguments, session, (NAME, Action::Complete { rows: arguments.whole("rows")? }), table)
+}
+
 /// Freezes everything the rows depend on: version and hash from the manifest, the seed, the device.
-fn plan(arguments: &Arguments, options: &SynthOptions) -> Result<SampleTable> {
-    arguments.deny_others(&[])?;
+fn plan(arguments: &Arguments, options: &SynthOptions, session: &dyn Session) -> Result<SampleTable> {
     let model = arguments.required_text("model")?;
-    let rows = arguments.whole("rows")?.unwrap_or_default();
+    let rows = arguments.whole("rows")?;
+    let rows = rows.ok_or_else(|| arguments.fault("rows", "nothing", &format!("whole number from 1 to {MAX_ROW}")))?;
     let seed = arguments.whole("seed")?.unwrap_or(options.fit.seed);
     let start = arguments.whole("start")?.unwrap_or(0);
     if start > MAX_ROW - rows {
@@ -134,7 +188,18 @@ fn plan(arguments: &Arguments, options: &SynthOptions) -> Result<SampleTable> {
     let threads = narrow(arguments, "threads")?;
     let store = options.model_store()?;
     let manifest = blocking(store.manifest(&model, version))?;
+    if let Some(argument) = ["given", "balance", "temperature"].into_iter().find(|name| arguments.has(name)) {
+        needs_any_order(arguments, &manifest, argument)?;
+    }
+    let (condition, balance) = (arguments.text("given")?, arguments.text("balance")?);
+    let given = if condition.is_some() || balance.is_some() {
+        Some(Given::new(session, &manifest.encoder, condition.as_deref(), balance.as_deref())?)
+    } else {
+        None
+    };
     let spec = SampleSpec {
+        given,
+        temperature: arguments.number("temperature")?.map_or(1.0, |temperature| temperature as f32),
         store: store.location().to_owned(),
         model,
         version: manifest.version,

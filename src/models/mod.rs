@@ -4,6 +4,7 @@
 //! [`TableModel`] that is the trained state, a [`BlockSampler`] that runs it.
 
 pub mod argn;
+mod condition;
 pub mod ctgan;
 mod embedding;
 mod options;
@@ -14,13 +15,14 @@ mod test_support;
 mod tiles;
 mod training;
 
+pub use condition::{Condition, ConditionTable};
 pub use options::{FitOptions, OptionKind, OptionSpec, OptionValue};
 pub use registry::{REGISTRY, kind};
 pub use state::{HostTensor, ModelState};
 
 use crate::{
-    Result,
-    encode::{CodeMatrix, EncodedRows, Layout, Scheme},
+    Result, SynthError,
+    encode::{CodeMatrix, EncodedRows, KnownCodes, Layout, Scheme},
     noise::Noise,
     torch::DeviceKind,
 };
@@ -40,6 +42,12 @@ pub trait ModelKind: Send + Sync + Debug {
 
     /// The options of [`FitOptions`] that are this model's own, with defaults and documentation.
     fn options(&self) -> &'static [OptionSpec];
+
+    /// Whether its models know the distribution of any columns given any others: those are what conditions, imputation,
+    /// probabilities and temperatures need.
+    fn any_order(&self) -> bool {
+        false
+    }
 
     /// Learns `data`. Runs on the calling thread (and libtorch's), for minutes; reports and obeys `observer`.
     /// With `resume`, continues a checkpoint that an earlier call handed to the observer.
@@ -78,15 +86,44 @@ pub trait TableModel: Send + Sync + Debug {
     /// The state cannot be represented.
     fn state(&self) -> Result<ModelState>;
 
-    /// A sampler for one partition, on `device`, using `threads` intra-op threads. Its output does not
-    /// depend on `threads`.
+    /// A sampler for one partition. Kinds that do not know [every order](ModelKind::any_order) heed the device and the
+    /// threads alone.
     ///
     /// # Errors
     /// The device cannot be had.
-    fn sampler(&self, device: DeviceKind, threads: usize) -> Result<Box<dyn BlockSampler>>;
+    fn sampler(&self, settings: &SamplerSettings) -> Result<Box<dyn BlockSampler>>;
 
-    /// Bytes that one sampler needs, for the session's memory pool.
+    /// A sampler that answers questions, of kinds that know [every order](ModelKind::any_order).
+    ///
+    /// # Errors
+    /// The device cannot be had.
+    fn any_order_sampler(&self, _settings: &SamplerSettings) -> Result<Box<dyn AnyOrderSampler>> {
+        Err(SynthError::Internal("a question to a model that does not know every order".to_owned()))
+    }
+
+    /// Bytes that one sampler of either sort needs, for the session's memory pool.
     fn sampler_memory(&self) -> usize;
+}
+
+/// How to run a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SamplerSettings {
+    /// Where.
+    pub device: DeviceKind,
+    /// Intra-op threads; the rows do not depend on them.
+    pub threads: usize,
+    /// What logits are divided by: below 1 samples are more typical than the data, above 1 less.
+    pub temperature: f32,
+    /// Codes never to be drawn, as (sub-column, code).
+    pub never: Vec<(usize, u32)>,
+}
+
+impl SamplerSettings {
+    /// As the model was trained.
+    #[must_use]
+    pub fn new(device: DeviceKind, threads: usize) -> Self {
+        Self { device, threads, temperature: 1.0, never: Vec::new() }
+    }
 }
 
 /// Runs a model, block by block, on one thread.
@@ -97,6 +134,28 @@ pub trait BlockSampler: Send {
     /// # Errors
     /// libtorch failed.
     fn sample(&mut self, block: u64, noise: &Noise, out: &mut EncodedRows) -> Result<()>;
+}
+
+/// Answers questions about rows of which something is known, on one thread.
+pub trait AnyOrderSampler: Send {
+    /// Fills `out` (cleared first) with the rows of block `block`: of the rows of `known` (a block at most) what is
+    /// known, the rest drawn given it. A pure function of the model, the noise, the block and what is known.
+    ///
+    /// # Errors
+    /// libtorch failed.
+    fn complete(&mut self, block: u64, noise: &Noise, known: &KnownCodes, out: &mut EncodedRows) -> Result<()>;
+
+    /// Probabilities of the codes of a sub-column in every row given what is known of the others, row by row.
+    ///
+    /// # Errors
+    /// libtorch failed.
+    fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>>;
+
+    /// Natural logarithm of the probability of what is known, per row.
+    ///
+    /// # Errors
+    /// libtorch failed.
+    fn log_probability(&mut self, known: &KnownCodes) -> Result<Vec<f64>>;
 }
 
 /// What a fit returns.

@@ -1,7 +1,9 @@
 //! What the tests of models share: an observer, rows sampled and compared.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use super::{Checkpoint, EpochReport, FitObserver, FitOptions, Fitted, ModelKind, TableModel, TrainingData};
+use super::{
+    Checkpoint, EpochReport, FitObserver, FitOptions, Fitted, ModelKind, SamplerSettings, TableModel, TrainingData,
+};
 use crate::{
     Result,
     encode::{CodeMatrix, ColumnLayout, EncodedRows, Layout, SubColumn, SubColumnData::Scalar},
@@ -58,7 +60,7 @@ pub(super) fn fit(kind: &dyn ModelKind, layout: &Layout, rows: &CodeMatrix, opti
 }
 
 pub(super) fn sample(model: &dyn TableModel, layout: &Layout, blocks: u64, threads: usize) -> Vec<EncodedRows> {
-    let mut sampler = model.sampler(DeviceKind::Cpu, threads).unwrap();
+    let mut sampler = model.sampler(&SamplerSettings::new(DeviceKind::Cpu, threads)).unwrap();
     let noise = Noise::new(5, b"sample");
     let one = |block| {
         let mut out = EncodedRows::with_capacity(layout, BLOCK_ROWS);

@@ -14,10 +14,9 @@ use synthohive::{
     encode::{Layout, Scheme, TableEncoder, TableProfile},
     models::{
         BlockSampler, Checkpoint, FitObserver, FitOptions, FitReport, Fitted, HostTensor, ModelKind, ModelState,
-        OptionSpec, TableModel, TrainingData,
+        OptionSpec, SamplerSettings, TableModel, TrainingData,
     },
     store::{Manifest, ModelStore, NewModel},
-    torch::DeviceKind,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +37,7 @@ impl TableModel for Fake {
         Ok(self.0.clone())
     }
 
-    fn sampler(&self, _: DeviceKind, _: usize) -> Result<Box<dyn BlockSampler>> {
+    fn sampler(&self, _: &SamplerSettings) -> Result<Box<dyn BlockSampler>> {
         Err(SynthError::Model("a fake cannot sample".into()))
     }
 

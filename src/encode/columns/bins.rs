@@ -1,10 +1,9 @@
 //! Quantile bins: a number as one code, for models that draw codes only.
 
-use super::{DecodeInput, EncodeInput, invalid, pack, unseen};
+use super::{DecodeInput, invalid, pack};
 use crate::{
     Result,
     encode::{
-        SubColumnData,
         hash::FixedState,
         physical::{Lane, value_type},
         text_serde,
@@ -12,7 +11,11 @@ use crate::{
     },
     noise::unit,
 };
-use arrow::{array::ArrayRef, buffer::NullBuffer, datatypes::Field};
+use arrow::{
+    array::{Array, ArrayRef},
+    buffer::NullBuffer,
+    datatypes::Field,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, sync::OnceLock};
 
@@ -86,6 +89,10 @@ impl<W: Lane> Bins<W> {
         usize::from(self.nullable) + self.atoms.len()
     }
 
+    pub(crate) fn nullable(&self) -> bool {
+        self.nullable
+    }
+
     #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn cardinality(&self) -> u32 {
         (self.first_bin() + self.bins.len()) as u32
@@ -114,35 +121,40 @@ impl<W: Lane> Bins<W> {
         Ok(())
     }
 
+    /// The code of each value; none for a null, NaN or infinity that was never seen.
     #[allow(clippy::cast_possible_truncation)]
-    pub(crate) fn encode(&self, input: &EncodeInput<'_>, out: &mut [SubColumnData]) -> Result<()> {
-        let [codes] = out else {
-            return Err(invalid(input.field, "expected a code"));
-        };
-        let array = input.array.as_ref();
+    pub(crate) fn codes(&self, array: &dyn Array) -> Result<Vec<Option<u32>>> {
         let nulls = array.nulls().filter(|n| n.null_count() > 0);
         let (lookup, grid, first_bin) = (self.lookup(), self.grid(), self.first_bin());
-        for (row, value) in W::read(array)?.into_iter().enumerate() {
-            let code = if nulls.is_some_and(|n| n.is_null(row)) {
-                self.nullable.then_some(0)
-            } else if let Some(&code) = lookup.get(&value) {
-                Some(code)
-            } else {
+        let code = |(row, value): (usize, W)| {
+            if nulls.is_some_and(|n| n.is_null(row)) {
+                return self.nullable.then_some(0);
+            }
+            lookup.get(&value).copied().or_else(|| {
                 value.is_finite().then(|| {
                     let place = value.offset(&grid);
                     let after = self.bins.partition_point(|bin| bin[0].0 <= place);
                     (first_bin + after.saturating_sub(1)) as u32
                 })
-            };
-            codes.push_code(code.ok_or_else(|| unseen(input.field, array, row))?);
-        }
-        Ok(())
+            })
+        };
+        Ok(W::read(array)?.into_iter().enumerate().map(code).collect())
+    }
+
+    /// Whether a code stands for many values.
+    pub(crate) fn is_bin(&self, code: u32) -> bool {
+        code as usize >= self.first_bin()
     }
 
     pub(crate) fn decode(&self, input: &DecodeInput<'_>) -> Result<ArrayRef> {
         let codes = input.codes(self.cardinality())?;
         let mut bits = vec![0u32; input.rows.end];
         input.noise.purpose(&format!("decode/{}", input.field.name())).fill_u32(input.block, &mut bits);
+        self.values(input.field, &codes, &bits[input.rows.clone()])
+    }
+
+    /// The values of codes below the cardinality, `bits` giving the place within a bin.
+    pub(crate) fn values(&self, field: &Field, codes: &[u32], bits: &[u32]) -> Result<ArrayRef> {
         let (first_bin, grid) = (self.first_bin(), self.grid());
         let value = |(&code, &bits): (&u32, &u32)| {
             let code = code as usize;
@@ -155,10 +167,10 @@ impl<W: Lane> Bins<W> {
                 code.checked_sub(usize::from(self.nullable)).map_or(self.min, |atom| self.atoms[atom])
             }
         };
-        let values = codes.iter().zip(&bits[input.rows.clone()]).map(value).collect();
+        let values = codes.iter().zip(bits).map(value).collect();
         let nulls = self.nullable.then(|| codes.iter().map(|&c| c > 0).collect::<NullBuffer>());
         let nulls = nulls.filter(|n| n.null_count() > 0);
-        pack(W::write(values, nulls, value_type(input.field.data_type()))?, input.field)
+        pack(W::write(values, nulls, value_type(field.data_type()))?, field)
     }
 }
 

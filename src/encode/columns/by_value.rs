@@ -1,6 +1,6 @@
 //! A code per value: categories, and numbers that take few values.
 
-use super::{DecodeInput, EncodeInput, invalid, unseen};
+use super::{DecodeInput, invalid};
 use crate::{
     Result, SynthError,
     encode::{
@@ -204,6 +204,10 @@ impl<W: Lane> NumberValues<W> {
         Self { nullable, values, table: None, lookup: OnceLock::new() }
     }
 
+    pub(crate) fn nullable(&self) -> bool {
+        self.nullable
+    }
+
     pub(crate) fn cardinality(&self) -> u32 {
         cardinality(self.values.len(), self.nullable)
     }
@@ -222,22 +226,15 @@ impl<W: Lane> NumberValues<W> {
         Ok(())
     }
 
-    pub(crate) fn encode(&self, input: &EncodeInput<'_>, out: &mut [SubColumnData]) -> Result<()> {
-        let array = &input.array;
+    /// The code of each value; none where it was never seen.
+    pub(crate) fn codes(&self, array: &dyn Array) -> Result<Vec<Option<u32>>> {
         let lookup = self.lookup();
         let nulls = array.nulls().filter(|n| n.null_count() > 0);
-        for (row, value) in W::read(array.as_ref())?.into_iter().enumerate() {
-            let code = if nulls.is_some_and(|n| n.is_null(row)) {
-                self.nullable.then_some(0)
-            } else {
-                lookup.get(&value).copied()
-            };
-            let code = code.ok_or_else(|| unseen(input.field, array.as_ref(), row))?;
-            if let Some(out) = out.first_mut() {
-                out.push_code(code);
-            }
-        }
-        Ok(())
+        let code = |(row, value): (usize, W)| match nulls {
+            Some(nulls) if nulls.is_null(row) => self.nullable.then_some(0),
+            _ => lookup.get(&value).copied(),
+        };
+        Ok(W::read(array)?.into_iter().enumerate().map(code).collect())
     }
 
     pub(crate) fn decode(&self, input: &DecodeInput<'_>) -> Result<ArrayRef> {
@@ -255,6 +252,10 @@ impl ByteValues {
     /// Of distinct values, in the order of their codes.
     pub(crate) fn new(values: impl Iterator<Item = Box<[u8]>>, nullable: bool) -> Self {
         Self { nullable, values: values.map(Bytes).collect(), table: None, lookup: OnceLock::new() }
+    }
+
+    pub(crate) fn nullable(&self) -> bool {
+        self.nullable
     }
 
     pub(crate) fn cardinality(&self) -> u32 {
@@ -278,24 +279,17 @@ impl ByteValues {
         Ok(())
     }
 
-    pub(crate) fn encode(&self, input: &EncodeInput<'_>, out: &mut [SubColumnData]) -> Result<()> {
+    /// The code of each value; none where it was never seen.
+    pub(crate) fn codes(&self, array: &dyn Array) -> Result<Vec<Option<u32>>> {
         let lookup = self.lookup();
-        let mut failed = None;
-        let mut row = 0;
-        for_each_bytes(input.array.as_ref(), |value| {
-            let code = match value {
+        let mut codes = Vec::with_capacity(array.len());
+        for_each_bytes(array, |value| {
+            codes.push(match value {
                 None => self.nullable.then_some(0),
                 Some(bytes) => lookup.get(bytes).copied(),
-            };
-            if code.is_none() {
-                failed.get_or_insert(row);
-            }
-            if let Some(out) = out.first_mut() {
-                out.push_code(code.unwrap_or(0));
-            }
-            row += 1;
+            });
         })?;
-        failed.map_or(Ok(()), |row| Err(unseen(input.field, input.array.as_ref(), row)))
+        Ok(codes)
     }
 
     pub(crate) fn decode(&self, input: &DecodeInput<'_>) -> Result<ArrayRef> {

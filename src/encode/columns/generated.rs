@@ -1,11 +1,10 @@
 //! Values that are generated, not learned: from the row number (identifiers) or from word statistics
 //! (prose). Never copied.
 
-use super::{DecodeInput, EncodeInput, invalid, pack, unseen};
+use super::{DecodeInput, invalid, pack};
 use crate::{
     Result, SynthError,
     encode::{
-        SubColumnData,
         hash::mix,
         permutation::Permutation,
         physical::{self, Lane, Physical, is_string, value_type, write_bytes},
@@ -85,16 +84,14 @@ impl Generated {
         Ok(())
     }
 
-    pub(crate) fn encode(&self, input: &EncodeInput<'_>, out: &mut [SubColumnData]) -> Result<()> {
-        let nulls = input.array.nulls().filter(|n| n.null_count() > 0);
-        if let Some(nulls) = nulls.filter(|_| !self.nullable) {
-            let row = nulls.iter().position(|valid| !valid).unwrap_or(0);
-            return Err(unseen(input.field, input.array.as_ref(), row));
-        }
-        if let Some(out) = out.first_mut() {
-            (0..input.array.len()).for_each(|row| out.push_code(u32::from(nulls.is_none_or(|n| n.is_valid(row)))));
-        }
-        Ok(())
+    /// Whether each value is one (1) or null (0); none for a null where there were none.
+    pub(crate) fn codes(&self, array: &dyn Array) -> Vec<Option<u32>> {
+        let nulls = array.nulls().filter(|n| n.null_count() > 0);
+        let code = |row| match nulls {
+            Some(nulls) if nulls.is_null(row) => self.nullable.then_some(0),
+            _ => Some(1),
+        };
+        (0..array.len()).map(code).collect()
     }
 
     pub(crate) fn decode(&self, input: &DecodeInput<'_>) -> Result<ArrayRef> {

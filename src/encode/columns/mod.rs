@@ -166,13 +166,61 @@ impl ColumnEncoder {
 
     /// Appends the codes of `input` to `out`, this column's sub-columns.
     pub(crate) fn encode(&self, input: &EncodeInput<'_>, out: &mut [SubColumnData]) -> Result<()> {
-        match self {
-            Self::Null => Ok(()),
-            Self::Values(v) => each_value!(v, e => e.encode(input, out)),
-            Self::Modes(m) => each_mode!(m, e => e.encode(input, out)),
-            Self::Bins(b) => each_bin!(b, e => e.encode(input, out)),
-            Self::Generated(i) => i.encode(input, out),
+        if let Self::Modes(m) = self {
+            return each_mode!(m, e => e.encode(input, out));
         }
+        for (row, code) in self.codes(input.array.as_ref())?.into_iter().enumerate() {
+            let code = code.ok_or_else(|| unseen(input.field, input.array.as_ref(), row))?;
+            if let Some(out) = out.first_mut() {
+                out.push_code(code);
+            }
+        }
+        Ok(())
+    }
+
+    /// The code of each value of a plain array; none where it was never seen. A number's mode is not one: none at all.
+    pub(crate) fn codes(&self, array: &dyn Array) -> Result<Vec<Option<u32>>> {
+        match self {
+            Self::Null => Ok(vec![Some(0); array.len()]),
+            Self::Values(v) => each_value!(v, e => e.codes(array)),
+            Self::Modes(_) => Ok(vec![None; array.len()]),
+            Self::Bins(b) => each_bin!(b, e => e.codes(array)),
+            Self::Generated(i) => Ok(i.codes(array)),
+        }
+    }
+
+    /// The values that codes stand for, `bits` giving the place within a code that stands for many; none where codes do
+    /// not determine values.
+    pub(crate) fn values(&self, field: &Field, codes: &[u32], bits: &[u32]) -> Option<Result<ArrayRef>> {
+        match self {
+            Self::Null => Some(Ok(physical::nulls(field.data_type(), codes.len()))),
+            Self::Values(v) => {
+                let codes = [SubColumnData::Code32(codes.to_vec())];
+                let rows = 0..codes[0].len();
+                let noise = Noise::new(0, b"");
+                let input = DecodeInput { field, codes: &codes, block: 0, rows, noise: &noise };
+                Some(each_value!(v, e => e.decode(&input)))
+            }
+            Self::Bins(b) => Some(each_bin!(b, e => e.values(field, codes, bits))),
+            Self::Modes(_) | Self::Generated(_) => None,
+        }
+    }
+
+    /// Whether `code` stands for many values.
+    pub(crate) fn is_bin(&self, code: u32) -> bool {
+        matches!(self, Self::Bins(b) if each_bin!(b, e => e.is_bin(code)))
+    }
+
+    /// The code of null, where there is one.
+    pub(crate) fn null_code(&self) -> Option<u32> {
+        let nullable = match self {
+            Self::Null => false,
+            Self::Values(v) => each_value!(v, e => e.nullable()),
+            Self::Modes(_) => false,
+            Self::Bins(b) => each_bin!(b, e => e.nullable()),
+            Self::Generated(i) => i.nullable(),
+        };
+        nullable.then_some(0)
     }
 
     /// The array of the rows asked for, of exactly the field's type.

@@ -9,6 +9,8 @@
 //! ```
 
 mod codec;
+mod generator;
+mod given;
 mod plan;
 mod range;
 mod schema;
@@ -17,7 +19,9 @@ mod stream;
 mod table;
 
 pub use codec::SynthPhysicalCodec;
+pub use given::Given;
 pub use plan::SampleExec;
 pub use schema::ROW_ID;
 pub use spec::SampleSpec;
+pub(super) use spec::planned_model;
 pub use table::SampleTable;

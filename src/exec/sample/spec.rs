@@ -1,12 +1,17 @@
 //! What a sample is: everything its rows depend on, and nothing else.
 
-use crate::torch::DeviceKind;
+use super::Given;
+use crate::{
+    Result, SynthError,
+    store::{ModelStore, StoredModel},
+    torch::DeviceKind,
+};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// A range of a model's infinite table, frozen when the query is planned. It can be shipped: any process
 /// that reaches the store generates the same bytes from it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SampleSpec {
     /// Where the model is: a folder or a URL.
     pub store: String,
@@ -22,6 +27,10 @@ pub struct SampleSpec {
     pub start: u64,
     /// Number of rows.
     pub rows: u64,
+    /// What the rows are to satisfy.
+    pub given: Option<Given>,
+    /// What the model's logits are divided by; 1 is the distribution that was learned.
+    pub temperature: f32,
     /// Whether the first column is the row's number.
     pub row_id: bool,
     /// Where to run the model.
@@ -30,9 +39,42 @@ pub struct SampleSpec {
     pub threads: Option<usize>,
 }
 
+impl SampleSpec {
+    /// The model, if it is still the one that was planned.
+    pub(super) async fn stored(&self) -> Result<Arc<StoredModel>> {
+        planned_model(&self.store, &self.model, self.version, &self.content_hash).await
+    }
+}
+
+/// Version `version` of a model, if it still is what it was when the query was planned.
+pub(in crate::exec) async fn planned_model(
+    store: &str,
+    model: &str,
+    version: u32,
+    content_hash: &str,
+) -> Result<Arc<StoredModel>> {
+    let stored = ModelStore::open(store)?.load(model, Some(version)).await?;
+    if stored.manifest.content_hash != content_hash {
+        return Err(SynthError::Model(format!(
+            "version {version} of `{model}` was replaced in {store} while the query was planned; run the query again"
+        )));
+    }
+    Ok(stored)
+}
+
 impl fmt::Display for SampleSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { model, version, seed, start, device, .. } = self;
-        write!(f, "model={model}, version={version}, seed={seed}, start={start}, rows={}, device={device}", self.rows)
+        write!(f, "model={model}, version={version}, seed={seed}, start={start}, rows={}, device={device}", self.rows)?;
+        if let Some(given) = &self.given {
+            write!(f, ", given=[{}]", given.condition)?;
+            if let Some(column) = given.balance {
+                write!(f, ", balance={column}")?;
+            }
+        }
+        if self.temperature != 1.0 {
+            write!(f, ", temperature={}", self.temperature)?;
+        }
+        Ok(())
     }
 }

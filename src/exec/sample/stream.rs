@@ -1,14 +1,16 @@
 //! One partition of a sample, running.
 
 use super::{
-    SampleSpec, range,
+    SampleSpec,
+    generator::{Generator, decode},
+    range,
     schema::{Source, sources},
 };
 use crate::{
     Result, SynthError,
     encode::EncodedRows,
     noise::{BLOCK_ROWS, Noise},
-    store::{ModelStore, StoredModel},
+    store::StoredModel,
     torch::resolve,
 };
 use arrow::{
@@ -96,7 +98,7 @@ impl Worker {
         builder.spawn(async move {
             let (sources, columns) = sources(&self.projection, self.spec.row_id);
             // Row numbers and counts need no model.
-            let stored = if columns.is_empty() { None } else { Some(load(&self.spec).await?) };
+            let stored = if columns.is_empty() { None } else { Some(self.spec.stored().await?) };
             let generate = move || {
                 let mut job = Job { worker: self, sources, columns, batch_rows, out, reservation, metrics };
                 match stored {
@@ -113,18 +115,6 @@ impl Worker {
     }
 }
 
-/// The model of the spec, if it is still the one that was planned.
-async fn load(spec: &SampleSpec) -> Result<Arc<StoredModel>> {
-    let stored = ModelStore::open(&spec.store)?.load(&spec.model, Some(spec.version)).await?;
-    if stored.manifest.content_hash != spec.content_hash {
-        return Err(SynthError::Model(format!(
-            "version {} of `{}` was replaced in {} while the query was planned; run the query again",
-            spec.version, spec.model, spec.store
-        )));
-    }
-    Ok(stored)
-}
-
 struct Job {
     worker: Worker,
     sources: Vec<Source>,
@@ -139,10 +129,12 @@ impl Job {
     fn generate(&mut self, stored: &StoredModel) -> Result<()> {
         let encoder = &stored.manifest.encoder;
         let mut encoded = EncodedRows::with_capacity(encoder.layout(), BLOCK_ROWS);
-        let fixed = stored.model.sampler_memory() + encoded.memory_size();
+        let mut fixed = stored.model.sampler_memory() + encoded.memory_size();
         self.reserve(fixed)?;
         let noise = Noise::new(self.worker.spec.seed, self.worker.spec.content_hash.as_bytes());
-        let mut sampler = stored.model.sampler(self.worker.spec.device, self.worker.threads)?;
+        let mut generator = Generator::new(stored, &self.worker.spec, self.worker.threads)?;
+        fixed += generator.memory_size();
+        self.reserve(fixed)?;
         let gpu = resolve(self.worker.spec.device)?.is_cuda();
         let mut largest = 0;
         for (block, part) in range::blocks(self.worker.rows.clone()) {
@@ -152,12 +144,13 @@ impl Job {
             let compute = self.metrics.baseline.elapsed_compute().timer();
             let timer = self.metrics.model.timer();
             let turn = gpu.then(|| GPU.lock());
-            sampler.sample(block, &noise, &mut encoded)?;
+            generator.sample(block, &noise, &mut encoded)?;
             drop(turn);
             timer.done();
             self.metrics.blocks.add(1);
             let timer = self.metrics.decode.timer();
-            let decoded = encoder.decode(block, &encoded, part.clone(), &self.columns, &noise)?;
+            let given = self.worker.spec.given.as_ref();
+            let decoded = decode(encoder, given, (block, &encoded), part.clone(), &self.columns, &noise)?;
             timer.done();
             compute.done();
             let bytes = decoded.get_array_memory_size();

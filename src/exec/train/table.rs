@@ -1,16 +1,18 @@
 //! A training as a table.
 
 use super::{TrainExec, TrainSpec, plan::Target, rows};
-use crate::{SynthError, store::check_name};
+use crate::{
+    SynthError,
+    exec::source::{find_table, ordered_scan, schema_of},
+    store::check_name,
+};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::{
-    catalog::{SchemaProvider, Session, TableProvider},
-    common::{ResolvedTableReference, TableReference},
-    datasource::provider_as_source,
+    catalog::{Session, TableProvider},
+    common::TableReference,
     error::Result,
-    execution::{SessionState, SessionStateBuilder},
-    logical_expr::{Expr, LogicalPlanBuilder, TableType},
+    logical_expr::{Expr, TableType},
     physical_plan::ExecutionPlan,
 };
 use std::sync::Arc;
@@ -65,43 +67,11 @@ impl TrainTable {
     async fn target(&self, session: &dyn Session, reference: TableReference) -> Result<Target> {
         let name = self.spec.name.clone().unwrap_or_else(|| reference.table().to_owned());
         check_name(&name)?;
-        let defaults = &session.config_options().catalog;
-        let resolved = reference.clone().resolve(&defaults.default_catalog, &defaults.default_schema);
-        let schema = schema_of(session, &resolved)?;
-        let Some(provider) = schema.table(&resolved.table).await? else {
-            let mut known = schema.table_names();
-            known.sort();
-            return Err(SynthError::NotFound { kind: "table", name: reference.to_string(), known }.into());
-        };
         let table = reference.to_string();
-        let scan = LogicalPlanBuilder::scan(reference, provider_as_source(provider), None)?.build()?;
-        let scan = match session.as_any().downcast_ref::<SessionState>() {
-            Some(state) => ordered(state).create_physical_plan(&scan).await?,
-            None => session.create_physical_plan(&scan).await?,
-        };
+        let provider = find_table(session, &reference).await?;
+        let scan = ordered_scan(session, reference, provider).await?;
         Ok(Target { table, name, scan })
     }
-}
-
-fn schema_of(session: &dyn Session, table: &ResolvedTableReference) -> Result<Arc<dyn SchemaProvider>> {
-    let not_found = |kind, name: &str, mut known: Vec<String>| {
-        known.sort();
-        SynthError::NotFound { kind, name: name.to_owned(), known }
-    };
-    let catalogs = session.catalog_list();
-    let Some(catalog) = catalogs.catalog(&table.catalog) else {
-        return Err(not_found("catalog", &table.catalog, catalogs.catalog_names()).into());
-    };
-    let schema = catalog.schema(&table.schema);
-    schema.ok_or_else(|| not_found("schema", &table.schema, catalog.schema_names()).into())
-}
-
-/// The same session without round-robin repartitioning, which would deal rows out by arrival.
-fn ordered(state: &SessionState) -> SessionState {
-    let config = state.config().clone().with_round_robin_repartition(false);
-    // The catalogs are shared with `state`: a new default catalog would replace the session's.
-    let config = config.with_create_default_catalog_and_schema(false);
-    SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build()
 }
 
 #[async_trait]

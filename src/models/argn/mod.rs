@@ -46,6 +46,10 @@ impl ModelKind for Argn {
         config::OPTIONS
     }
 
+    fn any_order(&self) -> bool {
+        true
+    }
+
     fn fit(
         &self,
         data: &TrainingData<'_>,

@@ -2,17 +2,15 @@
 
 use super::{
     network::{Column, columns, shapes},
-    sampler::Sampler,
+    sampler::{Reach, Sampler},
 };
 use crate::{
     Result, SynthError,
     encode::{Layout, SubColumn},
-    models::{BlockSampler, HostTensor, ModelState, TableModel},
-    torch::{DeviceKind, resolve},
+    models::{AnyOrderSampler, BlockSampler, HostTensor, ModelState, SamplerSettings, TableModel},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tch::Device;
 
 /// What the weights alone do not say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,11 +66,6 @@ impl ArgnModel {
         let name = format!("{name}.{k}");
         self.tensors.get(&name).ok_or_else(|| SynthError::Internal(format!("no tensor `{name}`")))
     }
-
-    /// A sampler on a resolved device.
-    pub(super) fn sampler_on(&self, device: Device, threads: usize) -> Result<Sampler> {
-        Sampler::new(self, device, threads)
-    }
 }
 
 impl TableModel for ArgnModel {
@@ -80,11 +73,15 @@ impl TableModel for ArgnModel {
         Ok(ModelState { settings: ModelState::settings_of(&self.settings)?, tensors: self.tensors.clone() })
     }
 
-    fn sampler(&self, device: DeviceKind, threads: usize) -> Result<Box<dyn BlockSampler>> {
-        Ok(Box::new(self.sampler_on(resolve(device)?, threads)?))
+    fn sampler(&self, settings: &SamplerSettings) -> Result<Box<dyn BlockSampler>> {
+        Ok(Box::new(Sampler::new(self, Reach::Later, settings)?))
+    }
+
+    fn any_order_sampler(&self, settings: &SamplerSettings) -> Result<Box<dyn AnyOrderSampler>> {
+        Ok(Box::new(Sampler::new(self, Reach::All, settings)?))
     }
 
     fn sampler_memory(&self) -> usize {
-        Sampler::memory(&self.columns, self.settings.width)
+        Sampler::memory(&self.columns, self.settings.width, Reach::All)
     }
 }

@@ -3,13 +3,13 @@
 use super::{Argn, train::ArgnLearner};
 use crate::{
     SynthError,
-    encode::{CodeMatrix, EncodedRows, Layout, SubColumn},
+    encode::{CodeMatrix, EncodedRows, KnownCodes, Layout, SubColumn, UNKNOWN},
     models::{
-        FitOptions, Fitted, ModelKind, OptionValue, TrainingData,
+        FitOptions, Fitted, ModelKind, OptionValue, SamplerSettings, TrainingData,
         test_support::{self, Watch, codes, column, sample, share, words},
         training::Training,
     },
-    noise::BLOCK_ROWS,
+    noise::{BLOCK_ROWS, Noise},
     torch::DeviceKind,
 };
 
@@ -79,6 +79,82 @@ fn threads_and_a_round_trip_through_the_state_change_no_bit() {
     assert_eq!(expected, sample(&*one.model, &layout, 2, 3));
     assert_eq!(expected, sample(&*loaded, &layout, 2, 1));
     assert_ne!(expected[0], expected[1]);
+}
+
+/// What is known of rows of the planted table: a column and its code in every row.
+fn known(columns: &[(usize, u32)], rows: usize) -> KnownCodes {
+    let mut known = KnownCodes::nothing(3, rows);
+    columns.iter().for_each(|&(column, code)| known.set(column, vec![code; rows]));
+    known
+}
+
+#[test]
+fn questions_in_any_order_are_answered() {
+    let (layout, rows) = planted(6000);
+    let model = fit(&layout, &rows, &small(20)).model;
+    let settings = SamplerSettings::new(DeviceKind::Cpu, 1);
+    let mut sampler = model.any_order_sampler(&settings).unwrap();
+    // P(a) = (.6, .3, .1) and b is 0 in 28 of 30 rows of a = 0, else in 1 of 30: P(a = 0 | b = 0) = .56 / (.56 + .4 / 30).
+    let odds = sampler.distribution(&known(&[(1, 0)], 2), 0).unwrap();
+    assert!((f64::from(odds[0]) - 0.977).abs() < 0.03 && odds[..3] == odds[3..], "{odds:?}");
+    assert!((odds[..3].iter().sum::<f32>() - 1.0).abs() < 1e-5);
+    // c = 2 means a = b = 1, or one is 0 and the other 2: P(a = 1 | c = 2) = .28 / (.28 + .02 + .01 / 3).
+    let odds = sampler.distribution(&known(&[(2, 2)], 1), 0).unwrap();
+    assert!((f64::from(odds[1]) - 0.923).abs() < 0.1, "{odds:?}");
+    let whole = sampler.log_probability(&known(&[(0, 1), (1, 1), (2, 2)], 1)).unwrap()[0];
+    let (a, b) =
+        (sampler.distribution(&known(&[], 1), 0).unwrap(), sampler.distribution(&known(&[(0, 1)], 1), 1).unwrap());
+    let c = sampler.distribution(&known(&[(0, 1), (1, 1)], 1), 2).unwrap();
+    let product = f64::from(a[1]).ln() + f64::from(b[1]).ln() + f64::from(c[2]).ln();
+    assert!((whole - product).abs() < 1e-4, "{whole} {product}");
+    assert!((whole - (0.28f64).ln()).abs() < 0.2, "{whole}");
+    assert_eq!(sampler.log_probability(&known(&[], 3)).unwrap(), [0.0; 3]);
+}
+
+#[test]
+fn rows_are_completed_with_what_is_known_kept_and_each_by_itself() {
+    let (layout, rows) = planted(6000);
+    let model = fit(&layout, &rows, &small(20)).model;
+    let noise = Noise::new(5, b"sample");
+    let complete = |known: &KnownCodes, threads, never| {
+        let settings = SamplerSettings { never, ..SamplerSettings::new(DeviceKind::Cpu, threads) };
+        let mut out = EncodedRows::with_capacity(&layout, BLOCK_ROWS);
+        model.any_order_sampler(&settings).unwrap().complete(3, &noise, known, &mut out).unwrap();
+        out
+    };
+    // Every other row has c = 4: a = b = 2.
+    let mut half = KnownCodes::nothing(3, BLOCK_ROWS);
+    half.set(2, (0..BLOCK_ROWS as u32).map(|row| if row % 2 == 0 { 4 } else { UNKNOWN }).collect());
+    let free = complete(&known(&[], BLOCK_ROWS), 1, Vec::new());
+    let told = complete(&half, 2, Vec::new());
+    let both = (0..BLOCK_ROWS).step_by(2).filter(|&row| {
+        assert_eq!(told.subcolumns[2].code(row), 4);
+        [0, 1].map(|k| told.subcolumns[k].code(row)) == [2, 2]
+    });
+    assert!(both.count() > BLOCK_ROWS / 2 * 9 / 10);
+    let of = |rows: &EncodedRows, row| [0, 1, 2].map(|k| rows.subcolumns[k].code(row));
+    assert!((1..BLOCK_ROWS).step_by(2).all(|row| of(&told, row) == of(&free, row)));
+    assert_eq!(complete(&half.slice(0..100), 1, Vec::new()).subcolumns[2].code(98), 4);
+    let without = complete(&known(&[], BLOCK_ROWS), 1, vec![(0, 0)]);
+    assert!((0..BLOCK_ROWS).all(|row| without.subcolumns[0].code(row) > 0));
+}
+
+#[test]
+fn temperature_sharpens_and_flattens() {
+    let (layout, rows) = planted(3000);
+    let model = fit(&layout, &rows, &small(10)).model;
+    let first = |temperature| {
+        let settings = SamplerSettings { temperature, ..SamplerSettings::new(DeviceKind::Cpu, 1) };
+        let odds = model.any_order_sampler(&settings).unwrap().distribution(&known(&[], 1), 0).unwrap();
+        let mut out = EncodedRows::with_capacity(&layout, BLOCK_ROWS);
+        model.sampler(&settings).unwrap().sample(0, &Noise::new(1, b"t"), &mut out).unwrap();
+        (odds[0], share(&[out], |block, row| block.subcolumns[0].code(row) == 0))
+    };
+    let (cold, even, hot) = (first(0.5), first(1.0), first(4.0));
+    // .6, .3, .1 squared; as learned; their fourth roots.
+    for ((odds, found), wanted) in [(cold, 0.783), (even, 0.6), (hot, 0.410)] {
+        assert!((odds - wanted).abs() < 0.04 && (found - f64::from(odds)).abs() < 0.03, "{odds} {found} {wanted}");
+    }
 }
 
 #[test]

@@ -8,12 +8,12 @@ use super::{
 use crate::{
     Result,
     encode::Layout,
-    models::{BlockSampler, HostTensor, ModelState, TableModel},
-    torch::{DeviceKind, kernels::norm, resolve},
+    models::{BlockSampler, HostTensor, ModelState, SamplerSettings, TableModel},
+    torch::{kernels::norm, resolve},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// What the weights alone do not say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,11 +98,6 @@ impl CtganModel {
         };
         Ok(Self { settings, weights, tensors: state.tensors })
     }
-
-    /// A sampler on a resolved device.
-    pub(super) fn sampler_on(&self, device: Device, threads: usize) -> Result<Sampler> {
-        Sampler::new(&self.weights, device, threads)
-    }
 }
 
 impl Weights {
@@ -152,8 +147,8 @@ impl TableModel for CtganModel {
         Ok(ModelState { settings: ModelState::settings_of(&self.settings)?, tensors: self.tensors.clone() })
     }
 
-    fn sampler(&self, device: DeviceKind, threads: usize) -> Result<Box<dyn BlockSampler>> {
-        Ok(Box::new(self.sampler_on(resolve(device)?, threads)?))
+    fn sampler(&self, settings: &SamplerSettings) -> Result<Box<dyn BlockSampler>> {
+        Ok(Box::new(Sampler::new(&self.weights, resolve(settings.device)?, settings.threads)?))
     }
 
     fn sampler_memory(&self) -> usize {

@@ -10,7 +10,7 @@ pub(super) use validation::Split;
 
 use super::{
     Checkpoint, EpochReport, FitObserver, FitOptions, FitReport, Fitted, HostTensor, ModelKind, ModelState,
-    TrainingData,
+    SamplerSettings, TrainingData,
 };
 use crate::{
     Result, SynthError,
@@ -258,7 +258,7 @@ impl<'a, L: Learner> Training<'a, L> {
     fn validate(&mut self) -> Result<f64> {
         let state = self.learner.model_state()?;
         let model = self.kind.load(self.data.layout, state.clone())?;
-        let mut sampler = model.sampler(self.options.device, self.options.threads)?;
+        let mut sampler = model.sampler(&SamplerSettings::new(self.options.device, self.options.threads))?;
         let noise = Noise::new(self.options.seed, b"validation");
         let mut blocks = Vec::new();
         for block in 0..VALIDATION_BLOCKS {

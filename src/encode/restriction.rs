@@ -1,0 +1,124 @@
+//! What a condition leaves of a column: codes, and places within the codes that stand for many values.
+
+use super::{SubColumn, TableEncoder};
+use crate::{Result, SynthError};
+use arrow::array::{Array, ArrayRef, BooleanArray};
+use serde::{Deserialize, Serialize};
+
+/// Places tried within a code that stands for many values, at first and where none of those will do.
+const PLACES: [u32; 2] = [1 << 12, 1 << 16];
+
+/// The values of one column that satisfy a condition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Restriction {
+    /// Index in the schema.
+    pub column: usize,
+    allowed: Vec<Allowed>,
+}
+
+/// A code with values that satisfy the condition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Allowed {
+    code: u32,
+    /// The share of the code's values.
+    share: f32,
+    /// Where they are, in ascending order, as random bits would say it; empty if all will do.
+    places: Vec<u32>,
+}
+
+impl Restriction {
+    /// The share of each code's values that satisfy the condition, by code.
+    #[must_use]
+    pub fn shares(&self, cardinality: usize) -> Vec<f32> {
+        let mut shares = vec![0.0; cardinality];
+        for allowed in &self.allowed {
+            if let Some(share) = shares.get_mut(allowed.code as usize) {
+                *share = allowed.share;
+            }
+        }
+        shares
+    }
+
+    /// Random bits that lead to a value that satisfies the condition, of those drawn for a value of `code`.
+    fn place(&self, code: u32, bits: u32) -> u32 {
+        let found = self.allowed.binary_search_by_key(&code, |allowed| allowed.code);
+        match found.ok().map(|at| &self.allowed[at].places) {
+            Some(places) if !places.is_empty() => places[((u64::from(bits) * places.len() as u64) >> 32) as usize],
+            _ => bits,
+        }
+    }
+}
+
+impl TableEncoder {
+    /// The values of column `column` that pass `test`, which sees arrays of the column's type.
+    ///
+    /// # Errors
+    /// The column is generated, not learned; no value that the encoder can make passes; the test failed.
+    pub fn restrict(&self, column: usize, test: impl Fn(&ArrayRef) -> Result<BooleanArray>) -> Result<Restriction> {
+        let (field, encoder) = self.encoder(column);
+        let cardinality = match self.layout().columns[column].subcolumns.clone().next() {
+            Some(at) => match self.layout().subcolumns[at] {
+                SubColumn::Code { cardinality } => cardinality,
+                SubColumn::Scalar => 0,
+            },
+            None => 1, // a constant
+        };
+        let fault = |reason: &str, way_out: &str| SynthError::Column {
+            column: field.name().clone(),
+            reason: reason.to_owned(),
+            way_out: way_out.to_owned(),
+        };
+        let passing = |codes: &[u32], bits: &[u32]| -> Result<Vec<bool>> {
+            let values = encoder.values(field, codes, bits).ok_or_else(|| {
+                fault(
+                    "its values are generated, not learned",
+                    "filter the sample with WHERE, or set the column's role in synth.columns and train again",
+                )
+            })??;
+            let passed = test(&values)?;
+            Ok((0..codes.len()).map(|row| passed.is_valid(row) && passed.value(row)).collect())
+        };
+        let (bins, single): (Vec<u32>, Vec<u32>) = (0..cardinality).partition(|&code| encoder.is_bin(code));
+        let passed = passing(&single, &vec![0; single.len()])?;
+        let whole = |code| Allowed { code, share: 1.0, places: Vec::new() };
+        let mut allowed: Vec<Allowed> =
+            single.into_iter().zip(passed).filter(|(_, passed)| *passed).map(|(code, _)| whole(code)).collect();
+        for places in PLACES {
+            let step = ((1u64 << 32) / u64::from(places)) as u32;
+            for &code in &bins {
+                let bits: Vec<u32> = (0..places).map(|place| place * step).collect();
+                let passed = passing(&vec![code; bits.len()], &bits)?;
+                let count = passed.iter().filter(|passed| **passed).count();
+                if count == bits.len() {
+                    allowed.push(whole(code));
+                } else if count > 0 {
+                    let share = count as f32 / bits.len() as f32;
+                    let places = bits.into_iter().zip(passed).filter(|(_, passed)| *passed).map(|(bits, _)| bits);
+                    allowed.push(Allowed { code, share, places: places.collect() });
+                }
+            }
+            if !allowed.is_empty() || bins.is_empty() {
+                break;
+            }
+        }
+        if allowed.is_empty() {
+            return Err(fault(
+                "no value that the model has learned satisfies it",
+                "look at the values that the table has",
+            ));
+        }
+        allowed.sort_by_key(|allowed| allowed.code);
+        Ok(Restriction { column, allowed })
+    }
+
+    /// The values of the codes `codes` of a restricted column; `bits` are random.
+    ///
+    /// # Errors
+    /// Codes that the encoder never made.
+    pub fn restricted(&self, restriction: &Restriction, codes: &[u32], bits: &[u32]) -> Result<ArrayRef> {
+        let (field, encoder) = self.encoder(restriction.column);
+        let places: Vec<u32> = codes.iter().zip(bits).map(|(&code, &bits)| restriction.place(code, bits)).collect();
+        let unlearned = || SynthError::Internal(format!("a restriction of the unlearned column `{}`", field.name()));
+        encoder.values(field, codes, &places).ok_or_else(unlearned)?
+    }
+}

@@ -1,0 +1,146 @@
+//! How the columns of a table and of a model's table go together: by name.
+
+use super::{Action, ApplySpec};
+use crate::{Result, SynthError, encode::TableEncoder};
+use arrow::{
+    array::{ArrayRef, new_null_array},
+    compute::{self, CastOptions, kernels::zip::zip},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+    record_batch::{RecordBatch, RecordBatchOptions},
+};
+use std::sync::Arc;
+
+/// Name of the column of log-probabilities.
+const LOG_PROB: &str = "log_prob";
+
+/// The columns of a table that a model is applied to.
+#[derive(Debug, Clone)]
+pub(super) struct Columns {
+    function: &'static str,
+    action: Action,
+    /// Per column that both have: its index in the table, and in the model's table.
+    pub(super) shared: Vec<(usize, usize)>,
+    /// What comes out.
+    pub(super) output: SchemaRef,
+}
+
+impl Columns {
+    /// Of `table`, for the model of `encoder`.
+    ///
+    /// # Errors
+    /// No column in common; one of a type that cannot be cast; for [`Action::Complete`], one that the model does not have.
+    pub(super) fn new(spec: &ApplySpec, table: &SchemaRef, encoder: &TableEncoder) -> Result<Self> {
+        let function = spec.function;
+        let mut shared = Vec::new();
+        let mut foreign = Vec::new();
+        for (at, field) in table.fields().iter().enumerate() {
+            let Some((column, wanted)) = encoder.schema().column_with_name(field.name()) else {
+                foreign.push(field.name().as_str());
+                continue;
+            };
+            if !compute::can_cast_types(field.data_type(), wanted.data_type()) {
+                return Err(SynthError::Column {
+                    column: field.name().clone(),
+                    reason: format!("{function}: it is {}, the model's is {}", field.data_type(), wanted.data_type()),
+                    way_out: "cast it in a view, or leave it out".to_owned(),
+                });
+            }
+            shared.push((at, column));
+        }
+        let names = || encoder.schema().fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ");
+        if shared.is_empty() || (!foreign.is_empty() && matches!(spec.action, Action::Complete { .. })) {
+            let argument = if matches!(spec.action, Action::Complete { .. }) { "given" } else { "table" };
+            return Err(SynthError::Argument {
+                function: function.to_owned(),
+                argument: argument.to_owned(),
+                given: match foreign.as_slice() {
+                    [] => "a table without columns".to_owned(),
+                    foreign => {
+                        format!("a table with columns that `{}` does not have: {}", spec.model, foreign.join(", "))
+                    }
+                },
+                expected: format!("columns of the model: {}", names()),
+            });
+        }
+        let output = match spec.action {
+            Action::Impute => Arc::clone(table),
+            Action::Complete { .. } => Arc::clone(encoder.schema()),
+            Action::LogProbability => {
+                if table.column_with_name(LOG_PROB).is_some() {
+                    return Err(SynthError::Argument {
+                        function: function.to_owned(),
+                        argument: "table".to_owned(),
+                        given: format!("a table with a column `{LOG_PROB}`"),
+                        expected: "another name for it: the result is called so".to_owned(),
+                    });
+                }
+                let last = Arc::new(Field::new(LOG_PROB, DataType::Float64, false));
+                let fields: Vec<_> = table.fields().iter().cloned().chain([last]).collect();
+                Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()))
+            }
+        };
+        Ok(Self { function, action: spec.action, shared, output })
+    }
+
+    /// The shared columns of a batch, of the types that the model has learned.
+    pub(super) fn of_model(&self, batch: &RecordBatch, encoder: &TableEncoder) -> Result<Vec<ArrayRef>> {
+        let cast = |&(at, column): &(usize, usize)| {
+            let field = encoder.schema().field(column);
+            self.cast(batch.column(at), field.data_type(), field.name())
+        };
+        self.shared.iter().map(cast).collect()
+    }
+
+    /// The model's columns that are to be decoded.
+    pub(super) fn decoded(&self, encoder: &TableEncoder) -> Vec<usize> {
+        match self.action {
+            Action::Complete { .. } => (0..encoder.schema().fields().len()).collect(),
+            Action::Impute => self.shared.iter().map(|(_, column)| *column).collect(),
+            Action::LogProbability => Vec::new(),
+        }
+    }
+
+    /// The rows that come out: what was given, and what was drawn where that is null.
+    pub(super) fn filled(&self, given: &RecordBatch, drawn: &RecordBatch) -> Result<RecordBatch> {
+        let fill = |given: &ArrayRef, drawn: &ArrayRef, name: &str| -> Result<ArrayRef> {
+            let drawn = self.cast(drawn, given.data_type(), name)?;
+            Ok(zip(&compute::is_not_null(given)?, given, &drawn)?)
+        };
+        let mut columns: Vec<ArrayRef> = match self.action {
+            Action::Complete { .. } => drawn.columns().to_vec(),
+            _ => given.columns().to_vec(),
+        };
+        for (place, &(at, column)) in self.shared.iter().enumerate() {
+            let name = given.schema_ref().field(at).name();
+            match self.action {
+                Action::Complete { .. } => {
+                    let given = self.cast(given.column(at), drawn.column(column).data_type(), name)?;
+                    columns[column] = fill(&given, drawn.column(column), name)?;
+                }
+                _ => columns[at] = fill(given.column(at), drawn.column(place), name)?,
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(given.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &options)?)
+    }
+
+    /// The rows with their log-probabilities.
+    pub(super) fn judged(&self, given: &RecordBatch, logs: Vec<f64>) -> Result<RecordBatch> {
+        let logs: ArrayRef = Arc::new(arrow::array::Float64Array::from(logs));
+        let columns = given.columns().iter().cloned().chain([logs]).collect();
+        Ok(RecordBatch::try_new(Arc::clone(&self.output), columns)?)
+    }
+
+    /// An exact cast; what does not fit is an error that names the column.
+    fn cast(&self, array: &ArrayRef, wanted: &DataType, name: &str) -> Result<ArrayRef> {
+        if array.data_type() == &DataType::Null {
+            return Ok(new_null_array(wanted, array.len()));
+        }
+        let exact = CastOptions { safe: false, ..CastOptions::default() };
+        compute::cast_with_options(array, wanted, &exact).map_err(|error| SynthError::Column {
+            column: name.to_owned(),
+            reason: format!("{}: {} does not fit {wanted}: {error}", self.function, array.data_type()),
+            way_out: "cast it in a view, or leave it out".to_owned(),
+        })
+    }
+}

@@ -1,0 +1,58 @@
+//! What is done to which rows with which model, frozen when the query is planned.
+
+use crate::{encode::Unseen, torch::DeviceKind};
+use std::fmt;
+
+/// What a model does to the rows of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Fills their nulls.
+    Impute,
+    /// Draws whole rows of the model's schema given what the table's rows have that is not null: one for each of them,
+    /// or so many, going through the table again and again.
+    Complete {
+        /// Number of rows.
+        rows: Option<u64>,
+    },
+    /// Says how probable they are.
+    LogProbability,
+}
+
+/// A model, and what it does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApplySpec {
+    /// The SQL function, for errors.
+    pub function: &'static str,
+    /// What it does.
+    pub action: Action,
+    /// Where the model is: a folder or a URL.
+    pub store: String,
+    /// The model's name.
+    pub model: String,
+    /// Its version.
+    pub version: u32,
+    /// The hash the rows depend on; a model that no longer has it is an error.
+    pub content_hash: String,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// What the model's logits are divided by.
+    pub temperature: f32,
+    /// What to do with values that the model has never seen.
+    pub unseen: Unseen,
+    /// Where to run the model.
+    pub device: DeviceKind,
+    /// Intra-op threads; all cores when absent. Does not change the rows.
+    pub threads: Option<usize>,
+}
+
+impl fmt::Display for ApplySpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { function, model, version, seed, device, .. } = self;
+        write!(f, "{function}: model={model}, version={version}, ")?;
+        match self.action {
+            Action::LogProbability => write!(f, "device={device}"),
+            Action::Complete { rows: Some(rows) } => write!(f, "seed={seed}, rows={rows}, device={device}"),
+            _ => write!(f, "seed={seed}, device={device}"),
+        }
+    }
+}

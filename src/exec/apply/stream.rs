@@ -1,0 +1,169 @@
+//! The rows, running through the model block by block.
+
+use super::{Action, ApplySpec, columns::Columns};
+use crate::{
+    Result, SynthError,
+    encode::{EncodedRows, TableEncoder},
+    exec::sample::planned_model,
+    models::{AnyOrderSampler, SamplerSettings},
+    noise::{BLOCK_ROWS, Noise},
+    store::StoredModel,
+};
+use arrow::{compute::BatchCoalescer, datatypes::SchemaRef, record_batch::RecordBatch};
+use datafusion::{
+    error::{DataFusionError, Result as DataFusionResult},
+    execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryConsumer},
+    physical_plan::{
+        ExecutionPlan, ExecutionPlanProperties,
+        execution_plan::reset_plan_states,
+        metrics::{BaselineMetrics, RecordOutput},
+        stream::RecordBatchReceiverStreamBuilder,
+    },
+};
+use futures::TryStreamExt;
+use std::sync::Arc;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// Blocks that may wait, on either side of the model.
+const QUEUE: usize = 2;
+
+/// What is to run.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) spec: Arc<ApplySpec>,
+    pub(super) columns: Columns,
+    pub(super) input: Arc<dyn ExecutionPlan>,
+    pub(super) projection: Vec<usize>,
+    pub(super) schema: SchemaRef,
+    pub(super) context: Arc<TaskContext>,
+    pub(super) metrics: BaselineMetrics,
+}
+
+impl Job {
+    /// The rows. Dropping the stream stops the work within a block.
+    pub(super) fn stream(self) -> SendableRecordBatchStream {
+        let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), QUEUE);
+        let (blocks, waiting) = channel(QUEUE);
+        let out = builder.tx();
+        let reader = self.clone();
+        builder.spawn(async move { Ok(reader.read(blocks).await?) });
+        builder.spawn(async move {
+            let spec = &self.spec;
+            let stored = planned_model(&spec.store, &spec.model, spec.version, &spec.content_hash).await?;
+            tokio::task::spawn_blocking(move || self.run(&stored, waiting, &out))
+                .await
+                .map_err(|error| DataFusionError::External(Box::new(error)))??;
+            Ok(())
+        });
+        builder.build()
+    }
+
+    /// Cuts the table's rows, in its order, into blocks; again and again, if more rows are asked for than it has.
+    async fn read(&self, blocks: Sender<RecordBatch>) -> Result<()> {
+        let wanted = match self.spec.action {
+            Action::Complete { rows } => rows,
+            _ => None,
+        };
+        let mut coalescer = BatchCoalescer::new(self.input.schema(), BLOCK_ROWS);
+        let mut count = 0;
+        'rows: loop {
+            let plan = reset_plan_states(Arc::clone(&self.input))?;
+            let before = count;
+            for partition in 0..plan.output_partitioning().partition_count() {
+                let mut stream = plan.execute(partition, Arc::clone(&self.context))?;
+                while let Some(batch) = stream.try_next().await? {
+                    let left = wanted.map_or(u64::MAX, |wanted| wanted - count);
+                    let batch = batch.slice(0, batch.num_rows().min(usize::try_from(left).unwrap_or(usize::MAX)));
+                    count += batch.num_rows() as u64;
+                    coalescer.push_batch(batch)?;
+                    while let Some(block) = coalescer.next_completed_batch() {
+                        if blocks.send(block).await.is_err() {
+                            return Ok(());
+                        }
+                    }
+                    if wanted == Some(count) {
+                        break 'rows;
+                    }
+                }
+            }
+            if wanted.is_none() {
+                break;
+            }
+            if count == before {
+                return Err(SynthError::NoRows { reason: "the table of given rows is empty".to_owned() });
+            }
+        }
+        coalescer.finish_buffered_batch()?;
+        if let Some(block) = coalescer.next_completed_batch() {
+            // An error means that nobody listens any more.
+            let _ = blocks.send(block).await;
+        }
+        Ok(())
+    }
+
+    fn run(
+        &self,
+        stored: &StoredModel,
+        mut blocks: Receiver<RecordBatch>,
+        out: &Sender<DataFusionResult<RecordBatch>>,
+    ) -> Result<()> {
+        let (spec, encoder) = (&self.spec, &stored.manifest.encoder);
+        let mut encoded = EncodedRows::with_capacity(encoder.layout(), BLOCK_ROWS);
+        let reservation = MemoryConsumer::new("ApplyExec").register(self.context.memory_pool());
+        reservation.try_resize(stored.model.sampler_memory() + encoded.memory_size())?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let settings = SamplerSettings {
+            temperature: spec.temperature,
+            // Who has a null filled wants no null for it.
+            never: if spec.action == Action::Impute { encoder.null_codes() } else { Vec::new() },
+            ..SamplerSettings::new(spec.device, spec.threads.unwrap_or(cores))
+        };
+        let mut sampler = stored.model.any_order_sampler(&settings)?;
+        let noise = Noise::new(spec.seed, spec.content_hash.as_bytes());
+        let mut number = 0;
+        let batch_rows = self.context.session_config().batch_size().max(1);
+        while let Some(given) = blocks.blocking_recv() {
+            let timer = self.metrics.elapsed_compute().timer();
+            let rows = self.block(encoder, &mut *sampler, (number, &given), &noise, &mut encoded)?;
+            timer.done();
+            number += 1;
+            let rows = rows.project(&self.projection)?;
+            for offset in (0..rows.num_rows()).step_by(batch_rows) {
+                let batch = rows.slice(offset, batch_rows.min(rows.num_rows() - offset)).record_output(&self.metrics);
+                if out.blocking_send(Ok(batch)).is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A block of rows, filled or judged.
+    fn block(
+        &self,
+        encoder: &TableEncoder,
+        sampler: &mut dyn AnyOrderSampler,
+        (number, given): (u64, &RecordBatch),
+        noise: &Noise,
+        encoded: &mut EncodedRows,
+    ) -> Result<RecordBatch> {
+        let columns: Vec<usize> = self.columns.shared.iter().map(|(_, column)| *column).collect();
+        let arrays = self.columns.of_model(given, encoder)?;
+        let known =
+            encoder.known(&columns, &arrays, given.num_rows(), self.spec.unseen).map_err(|error| match error {
+                SynthError::Column { column, reason, .. } => SynthError::Column {
+                    column,
+                    reason: format!("{}: {reason}", self.spec.function),
+                    way_out: "train with such rows, or go on without with unseen => 'ignore'".to_owned(),
+                },
+                other => other,
+            })?;
+        if self.spec.action == Action::LogProbability {
+            return self.columns.judged(given, sampler.log_probability(&known)?);
+        }
+        sampler.complete(number, noise, &known, encoded)?;
+        let decoded = self.columns.decoded(encoder);
+        let drawn = encoder.decode(number, encoded, 0..given.num_rows(), &decoded, noise)?;
+        self.columns.filled(given, &drawn)
+    }
+}

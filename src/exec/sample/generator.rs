@@ -1,0 +1,99 @@
+//! What makes the rows of a sample, block by block: a model by itself, or one that is told what is given.
+
+use super::{Given, SampleSpec};
+use crate::{
+    Result, SynthError,
+    encode::{EncodedRows, Layout, SubColumn, TableEncoder},
+    models::{AnyOrderSampler, BlockSampler, Condition, ConditionTable, SamplerSettings},
+    noise::Noise,
+    store::StoredModel,
+};
+use arrow::record_batch::RecordBatch;
+use std::ops::Range;
+
+/// Makes blocks of rows.
+pub(super) enum Generator {
+    /// As they come.
+    Free(Box<dyn BlockSampler>),
+    /// Under a condition.
+    Given(Box<dyn AnyOrderSampler>, Box<ConditionTable>),
+}
+
+impl Generator {
+    pub(super) fn new(stored: &StoredModel, spec: &SampleSpec, threads: usize) -> Result<Self> {
+        let settings = SamplerSettings { temperature: spec.temperature, ..SamplerSettings::new(spec.device, threads) };
+        let of_model = |error| match error {
+            SynthError::Model(reason) => SynthError::Model(format!("`{}`: {reason}", spec.model)),
+            other => other,
+        };
+        let Some(given) = &spec.given else {
+            return Ok(Self::Free(stored.model.sampler(&settings)?));
+        };
+        let encoder = &stored.manifest.encoder;
+        let mut sampler = stored.model.any_order_sampler(&settings)?;
+        let table = ConditionTable::new(&mut *sampler, encoder.layout(), &condition(given, encoder));
+        Ok(Self::Given(sampler, Box::new(table.map_err(of_model)?)))
+    }
+
+    pub(super) fn memory_size(&self) -> usize {
+        match self {
+            Self::Free(_) => 0,
+            Self::Given(_, table) => table.memory_size(),
+        }
+    }
+
+    /// Fills `out` with block `block`.
+    pub(super) fn sample(&mut self, block: u64, noise: &Noise, out: &mut EncodedRows) -> Result<()> {
+        match self {
+            Self::Free(sampler) => sampler.sample(block, noise, out),
+            Self::Given(sampler, table) => sampler.complete(block, noise, &table.draw(block, noise), out),
+        }
+    }
+}
+
+/// The condition in the model's terms. A column of one value is no question to the model.
+fn condition(given: &Given, encoder: &TableEncoder) -> Condition {
+    let layout = encoder.layout();
+    let subcolumn = |column: usize| layout.columns[column].subcolumns.clone().next();
+    let shares = given.restrictions.iter().filter_map(|restriction| {
+        let at = subcolumn(restriction.column)?;
+        Some((at, restriction.shares(cardinality(layout, at))))
+    });
+    let balance = given.balance.and_then(subcolumn).map(|at| {
+        let null = encoder.null_codes().into_iter().find(|(subcolumn, _)| *subcolumn == at);
+        (at, null.map(|(_, code)| code))
+    });
+    Condition { shares: shares.collect(), balance }
+}
+
+fn cardinality(layout: &Layout, subcolumn: usize) -> usize {
+    match layout.subcolumns[subcolumn] {
+        SubColumn::Code { cardinality } => cardinality as usize,
+        SubColumn::Scalar => 0,
+    }
+}
+
+/// Decodes rows `rows` of block `block`; restricted columns only to values that are allowed.
+pub(super) fn decode(
+    encoder: &TableEncoder,
+    given: Option<&Given>,
+    (block, encoded): (u64, &EncodedRows),
+    rows: Range<usize>,
+    columns: &[usize],
+    noise: &Noise,
+) -> Result<RecordBatch> {
+    let decoded = encoder.decode(block, encoded, rows.clone(), columns, noise)?;
+    let Some(given) = given else { return Ok(decoded) };
+    let schema = decoded.schema();
+    let mut arrays = decoded.columns().to_vec();
+    for restriction in &given.restrictions {
+        let Some(at) = columns.iter().position(|&column| column == restriction.column) else { continue };
+        let Some(subcolumn) = encoder.layout().columns[restriction.column].subcolumns.clone().next() else { continue };
+        let mut bits = vec![0u32; rows.end];
+        noise.purpose(&format!("decode/{}", schema.field(at).name())).fill_u32(block, &mut bits);
+        let codes: Vec<u32> = rows.clone().map(|row| encoded.subcolumns[subcolumn].code(row)).collect();
+        arrays[at] = encoder.restricted(restriction, &codes, &bits[rows.clone()])?;
+    }
+    let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
+}

@@ -1,0 +1,123 @@
+//! What the functions share that apply a model to the rows of a table.
+
+use super::{
+    arguments::{Arguments, Parameter, ParameterKind},
+    options::{narrow, parsed},
+};
+use crate::{
+    Result,
+    encode::Unseen,
+    exec::{Action, ApplySpec, ApplyTable, find_table},
+    models,
+    session::SynthOptions,
+    store::{Manifest, blocking},
+};
+use datafusion::{
+    catalog::{Session, TableProvider},
+    common::TableReference,
+};
+use std::sync::Arc;
+
+/// The table.
+pub(super) const TABLE: Parameter = Parameter {
+    name: "table",
+    kind: ParameterKind::Text,
+    required: true,
+    default: "",
+    description: "A table or view with columns of the model's; the model may lack some of them, and they some of the model's.",
+};
+/// The model.
+pub(super) const MODEL: Parameter = Parameter {
+    name: "model",
+    kind: ParameterKind::Text,
+    required: false,
+    default: "the table's name",
+    description: "The model, by the name it was trained under; its kind must be `argn`.",
+};
+/// Its version.
+pub(super) const VERSION: Parameter = Parameter {
+    name: "version",
+    kind: ParameterKind::Whole(1, u32::MAX as u64),
+    required: false,
+    default: "the newest",
+    description: "Version of the model.",
+};
+/// What to do with values that were never seen.
+pub(super) const UNSEEN: Parameter = Parameter {
+    name: "unseen",
+    kind: ParameterKind::Text,
+    required: false,
+    default: "`error`",
+    description: "What to do with a value that the model has never seen: `error` names it, `ignore` goes on as if nothing \
+        were known there (the value itself is kept).",
+};
+/// Where to run.
+pub(super) const DEVICE: Parameter = Parameter {
+    name: "device",
+    kind: ParameterKind::Text,
+    required: false,
+    default: "`synth.device`",
+    description: "`auto`, `cpu`, `cuda` or `cuda:N`.",
+};
+/// With how many threads.
+pub(super) const THREADS: Parameter = Parameter {
+    name: "threads",
+    kind: ParameterKind::Whole(1, 1024),
+    required: false,
+    default: "all cores",
+    description: "Threads of the model; does not change the rows.",
+};
+
+/// The model that `arguments` name, applied to `table`.
+pub(super) fn applied(
+    arguments: &Arguments,
+    session: &dyn Session,
+    (function, action): (&'static str, Action),
+    (reference, table): (TableReference, Arc<dyn TableProvider>),
+) -> Result<ApplyTable> {
+    let options = SynthOptions::from_config(session.config_options());
+    let model = arguments.text("model")?.unwrap_or_else(|| reference.table().to_owned());
+    let unseen = match arguments.text("unseen")?.as_deref() {
+        None | Some("error") => Unseen::Refuse,
+        Some("ignore") => Unseen::Ignore,
+        Some(other) => return Err(arguments.fault("unseen", &format!("'{other}'"), "'error' or 'ignore'")),
+    };
+    let store = options.model_store()?;
+    let manifest = blocking(store.manifest(&model, narrow(arguments, "version")?))?;
+    needs_any_order(arguments, &manifest, "model")?;
+    let spec = ApplySpec {
+        function,
+        action,
+        store: store.location().to_owned(),
+        model,
+        version: manifest.version,
+        content_hash: manifest.content_hash.clone(),
+        seed: arguments.whole("seed")?.unwrap_or(options.fit.seed),
+        temperature: arguments.number("temperature")?.map_or(1.0, |temperature| temperature as f32),
+        unseen,
+        device: parsed(arguments, "device")?.unwrap_or(options.fit.device),
+        threads: narrow(arguments, "threads")?,
+    };
+    ApplyTable::new(spec, &manifest.encoder, reference, table)
+}
+
+/// Refuses a model whose kind generates whole rows only; `argument` is what needs more.
+pub(super) fn needs_any_order(arguments: &Arguments, manifest: &Manifest, argument: &str) -> Result<()> {
+    let Manifest { kind, name, .. } = manifest;
+    if models::kind(kind)?.any_order() {
+        return Ok(());
+    }
+    let given = format!("`{name}`, a {kind} model, which generates whole rows only");
+    Err(arguments.fault(
+        argument,
+        &given,
+        "a model trained with model => 'argn' (WHERE filters what any model generates)",
+    ))
+}
+
+/// The table that the argument `table` names.
+pub(super) fn table(arguments: &Arguments, session: &dyn Session) -> Result<(TableReference, Arc<dyn TableProvider>)> {
+    let reference = TableReference::from(arguments.required_text("table")?.as_str());
+    let table = blocking(find_table(session, &reference))?;
+    Ok((reference, table))
+}

@@ -1,0 +1,254 @@
+//! Conditions on generated rows, without rejection: the joint distribution of the columns they are about is worked out
+//! before the first row, rows draw those columns from it, and the model draws the others given them.
+
+use super::AnyOrderSampler;
+use crate::{
+    Result, SynthError,
+    encode::{KnownCodes, Layout, SubColumn, UNKNOWN},
+    noise::{BLOCK_ROWS, Noise},
+};
+
+/// Combinations of codes kept at most; where there are more, so many are drawn by systematic resampling
+/// (Kitagawa 1996, "Monte Carlo Filter and Smoother", appendix), each with the same weight.
+const COMBINATIONS: usize = 1 << 18;
+
+/// What the rows must satisfy.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Condition {
+    /// Per sub-column that is restricted, the share of each code's values that will do.
+    pub shares: Vec<(usize, Vec<f32>)>,
+    /// The sub-column whose allowed codes are to be equally frequent, and a code that does not count (null's).
+    pub balance: Option<(usize, Option<u32>)>,
+}
+
+/// The joint distribution of the columns of a [`Condition`], given that it holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConditionTable {
+    subcolumns: Vec<usize>,
+    /// Per sub-column, its code in each combination.
+    codes: Vec<Vec<u32>>,
+    /// Weights of the combinations, summed up.
+    cumulated: Vec<f64>,
+    all: usize,
+}
+
+impl ConditionTable {
+    /// Asks `model` for the distribution: of the first column, of the second given the first, and so on (the chain rule).
+    ///
+    /// # Errors
+    /// The model has never heard of such rows; libtorch failed.
+    pub fn new(model: &mut dyn AnyOrderSampler, layout: &Layout, condition: &Condition) -> Result<Self> {
+        let all = layout.subcolumns.len();
+        let mut columns = condition.shares.clone();
+        if let Some((balance, without)) = condition.balance {
+            let at = columns.iter().position(|(subcolumn, _)| *subcolumn == balance);
+            let mut shares = at.map_or_else(|| vec![1.0; cardinality(layout, balance)], |at| columns.remove(at).1);
+            if let Some(share) = without.and_then(|code| shares.get_mut(code as usize)) {
+                *share = 0.0;
+            }
+            columns.insert(0, (balance, shares));
+        }
+        let mut table = Self { subcolumns: Vec::new(), codes: Vec::new(), cumulated: Vec::new(), all };
+        let mut weights = vec![1.0];
+        for (subcolumn, shares) in columns {
+            weights = table.extend(model, subcolumn, &shares, &weights)?;
+        }
+        if condition.balance.is_some() {
+            table.balance(&mut weights);
+        }
+        let mut sum = 0.0;
+        table.cumulated = weights
+            .iter()
+            .map(|weight| {
+                sum += weight;
+                sum
+            })
+            .collect();
+        if !(sum.is_finite() && sum > 0.0) {
+            return Err(SynthError::Model("no row that it can generate satisfies the whole condition".to_owned()));
+        }
+        Ok(table)
+    }
+
+    /// Adds a sub-column to the combinations, whose new weights it returns.
+    fn extend(
+        &mut self,
+        model: &mut dyn AnyOrderSampler,
+        subcolumn: usize,
+        shares: &[f32],
+        weights: &[f64],
+    ) -> Result<Vec<f64>> {
+        let mut next: (Vec<u32>, Vec<u32>, Vec<f64>) = Default::default();
+        for first in (0..weights.len()).step_by(BLOCK_ROWS) {
+            let rows = first..(first + BLOCK_ROWS).min(weights.len());
+            let mut known = KnownCodes::nothing(self.all, rows.len());
+            for (&column, codes) in self.subcolumns.iter().zip(&self.codes) {
+                known.set(column, codes[rows.clone()].to_vec());
+            }
+            let probabilities = model.distribution(&known, subcolumn)?;
+            for (row, probabilities) in rows.zip(probabilities.chunks(shares.len().max(1))) {
+                for (code, (&probability, &share)) in probabilities.iter().zip(shares).enumerate() {
+                    let weight = weights[row] * f64::from(probability) * f64::from(share);
+                    if weight > 0.0 {
+                        next.0.push(row as u32);
+                        next.1.push(code as u32);
+                        next.2.push(weight);
+                    }
+                }
+            }
+        }
+        let (mut from, mut codes, mut weights) = next;
+        if weights.len() > COMBINATIONS {
+            let chosen = resample(&weights);
+            let total: f64 = weights.iter().sum();
+            from = chosen.iter().map(|&i| from[i]).collect();
+            codes = chosen.iter().map(|&i| codes[i]).collect();
+            weights = vec![total / chosen.len() as f64; chosen.len()];
+        }
+        for column in &mut self.codes {
+            *column = from.iter().map(|&row| column[row as usize]).collect();
+        }
+        self.subcolumns.push(subcolumn);
+        self.codes.push(codes);
+        Ok(weights)
+    }
+
+    /// Makes the codes of the first column equally heavy.
+    fn balance(&self, weights: &mut [f64]) {
+        let Some(codes) = self.codes.first() else { return };
+        let mut sums = vec![0.0; codes.iter().max().map_or(0, |&code| code as usize + 1)];
+        codes.iter().zip(&*weights).for_each(|(&code, weight)| sums[code as usize] += weight);
+        codes.iter().zip(weights).for_each(|(&code, weight)| *weight /= sums[code as usize]);
+    }
+
+    /// The columns of the condition for the rows of block `block`.
+    #[must_use]
+    pub fn draw(&self, block: u64, noise: &Noise) -> KnownCodes {
+        let mut bits = vec![0u32; BLOCK_ROWS];
+        noise.purpose("condition").fill_u32(block, &mut bits);
+        let scale = self.cumulated.last().copied().unwrap_or(0.0) / 4_294_967_296.0;
+        let last = self.cumulated.len().saturating_sub(1);
+        let at = |&bits: &u32| self.cumulated.partition_point(|&sum| sum <= f64::from(bits) * scale).min(last);
+        let rows: Vec<usize> = bits.iter().map(at).collect();
+        let mut known = KnownCodes::nothing(self.all, BLOCK_ROWS);
+        for (&column, codes) in self.subcolumns.iter().zip(&self.codes) {
+            known.set(column, rows.iter().map(|&row| codes.get(row).copied().unwrap_or(UNKNOWN)).collect());
+        }
+        known
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn memory_size(&self) -> usize {
+        self.cumulated.len() * (size_of::<f64>() + self.codes.len() * size_of::<u32>())
+    }
+}
+
+fn cardinality(layout: &Layout, subcolumn: usize) -> usize {
+    match layout.subcolumns.get(subcolumn) {
+        Some(SubColumn::Code { cardinality }) => *cardinality as usize,
+        _ => 0,
+    }
+}
+
+/// [`COMBINATIONS`] indices, each as often as its weight says to within one.
+fn resample(weights: &[f64]) -> Vec<usize> {
+    let step = weights.iter().sum::<f64>() / COMBINATIONS as f64;
+    let mut chosen = Vec::with_capacity(COMBINATIONS);
+    let mut sum = 0.0;
+    for (index, weight) in weights.iter().enumerate() {
+        sum += weight;
+        while chosen.len() < COMBINATIONS && (chosen.len() as f64 + 0.5) * step < sum {
+            chosen.push(index);
+        }
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::{encode::EncodedRows, models::test_support::codes};
+
+    /// `a` in 0..2 with 0.75, 0.25; `b` in 0..4 with (a + b)-dependent weights.
+    struct Known;
+
+    const A: [f32; 2] = [0.75, 0.25];
+    const B: [[f32; 4]; 2] = [[0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]];
+
+    impl AnyOrderSampler for Known {
+        fn complete(&mut self, _: u64, _: &Noise, _: &KnownCodes, _: &mut EncodedRows) -> Result<()> {
+            panic!("not asked")
+        }
+        fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>> {
+            let a = |row: usize| known.subcolumn(0).map(|codes| codes[row] as usize);
+            let of = |row| match (subcolumn, a(row)) {
+                (0, _) => A.to_vec(),
+                (1, Some(a)) => B[a].to_vec(),
+                (1, None) => (0..4).map(|b| A[0] * B[0][b] + A[1] * B[1][b]).collect(),
+                _ => vec![1.0 / 600.0; 600],
+            };
+            Ok((0..known.rows()).flat_map(of).collect())
+        }
+        fn log_probability(&mut self, _: &KnownCodes) -> Result<Vec<f64>> {
+            panic!("not asked")
+        }
+    }
+
+    /// Shares of (a, b) among 40 blocks.
+    fn shares(table: &ConditionTable) -> Vec<[f64; 4]> {
+        let noise = Noise::new(1, b"condition");
+        let mut out = vec![[0.0; 4]; 2];
+        for block in 0..40 {
+            let known = table.draw(block, &noise);
+            let (a, b) = (known.subcolumn(0).unwrap(), known.subcolumn(1).unwrap());
+            a.iter().zip(b).for_each(|(&a, &b)| out[a as usize][b as usize] += 1.0 / (40 * BLOCK_ROWS) as f64);
+        }
+        out
+    }
+
+    fn close(found: &[[f64; 4]], wanted: [[f64; 4]; 2]) {
+        // Standard errors are at most .0013.
+        let near = found.iter().flatten().zip(wanted.iter().flatten()).all(|(a, b)| (a - b).abs() < 0.006);
+        assert!(near, "{found:?}");
+    }
+
+    #[test]
+    fn the_joint_distribution_of_two_restricted_columns_is_exact() {
+        let layout = codes(&[2, 4, 600]);
+        // b in {0, 1}, of 1 only half of the values.
+        let condition = Condition { shares: vec![(0, vec![1.0, 1.0]), (1, vec![1.0, 0.5, 0.0, 0.0])], balance: None };
+        let table = ConditionTable::new(&mut Known, &layout, &condition).unwrap();
+        let (p, q) = (0.75 * 0.1 + 0.75 * 0.2 * 0.5, 0.25 * 0.7 + 0.25 * 0.1 * 0.5);
+        let part = |x: f64| x / (p + q);
+        close(&shares(&table), [[part(0.075), part(0.075), 0.0, 0.0], [part(0.175), part(0.0125), 0.0, 0.0]]);
+    }
+
+    #[test]
+    fn a_balanced_column_has_equal_shares_and_the_others_their_conditional_ones() {
+        let layout = codes(&[2, 4, 600]);
+        let condition = Condition { shares: vec![(1, vec![1.0, 1.0, 0.0, 0.0])], balance: Some((0, None)) };
+        let table = ConditionTable::new(&mut Known, &layout, &condition).unwrap();
+        close(&shares(&table), [[1.0 / 6.0, 2.0 / 6.0, 0.0, 0.0], [7.0 / 16.0, 1.0 / 16.0, 0.0, 0.0]]);
+    }
+
+    #[test]
+    fn more_combinations_than_are_kept_are_resampled_in_proportion() {
+        let layout = codes(&[2, 4, 600, 600]);
+        let every = |count| vec![1.0; count];
+        let condition =
+            Condition { shares: vec![(0, every(2)), (1, every(4)), (2, every(600)), (3, every(600))], balance: None };
+        let table = ConditionTable::new(&mut Known, &layout, &condition).unwrap();
+        assert_eq!(table.cumulated.len(), COMBINATIONS);
+        let joint = |a: usize| B[a].map(|b| f64::from(A[a] * b));
+        close(&shares(&table), [joint(0), joint(1)]);
+    }
+
+    #[test]
+    fn an_impossible_condition_is_an_error() {
+        let condition = Condition { shares: vec![(0, vec![0.0, 0.0])], balance: None };
+        let error = ConditionTable::new(&mut Known, &codes(&[2, 4]), &condition).unwrap_err();
+        assert!(error.to_string().contains("condition"), "{error}");
+    }
+}
