@@ -1,6 +1,7 @@
-//! Physical plans: train, sample.
+//! Physical plans: train, sample, check keys.
 
 pub mod fit_group;
+pub mod keys;
 pub mod sample;
 pub mod train;
 
