@@ -49,5 +49,11 @@ impl ArgumentDoc {
 /// The documentation of every SQL function, in reading order.
 #[must_use]
 pub fn documentation() -> Vec<FunctionDoc> {
-    vec![super::synth_train::documentation(), super::synth_sample::documentation(), super::synth_fit::documentation()]
+    vec![
+        super::synth_train::documentation(),
+        super::synth_sample::documentation(),
+        super::synth_fit::documentation(),
+        super::synth_detect_keys::documentation(),
+        super::synth_check_keys::documentation(),
+    ]
 }
