@@ -32,6 +32,24 @@ pub enum SynthError {
         /// What the user can do.
         way_out: String,
     },
+    /// A key that cannot be declared as it stands.
+    #[error("table `{table}`, {key}: {reason}; {way_out}")]
+    Key {
+        /// The table.
+        table: String,
+        /// What was declared: `foreign key (customer_id)`.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+        /// What the user can do.
+        way_out: String,
+    },
+    /// Keys that the data does not keep, all of them at once.
+    #[error("{}", listed(.problems))]
+    Keys {
+        /// One for each: the table, the key, the counts and what the user can do.
+        problems: Vec<String>,
+    },
     /// The table that an error below is about.
     #[error("table `{table}`: {source}")]
     InTable {
@@ -120,6 +138,19 @@ impl SynthError {
     pub fn in_table(self, table: impl Into<String>) -> Self {
         Self::InTable { table: table.into(), source: Box::new(self) }
     }
+
+    fn is_not_found(&self) -> bool {
+        match self {
+            Self::InTable { source, .. } => source.is_not_found(),
+            error => matches!(error, Self::NotFound { .. }),
+        }
+    }
+}
+
+fn listed(problems: &[String]) -> String {
+    let noun = if problems.len() == 1 { "problem" } else { "problems" };
+    let lines: String = problems.iter().map(|problem| format!("\n- {problem}")).collect();
+    format!("{} {noun} with keys:{lines}", problems.len())
 }
 
 fn there_are(names: &[String]) -> String {
@@ -138,9 +169,11 @@ impl From<SynthError> for DataFusionError {
             SynthError::DataFusion(inner) => *inner,
             SynthError::Arrow(inner) => DataFusionError::from(inner),
             // User faults read as planning errors; DataFusion prefixes them "Error during planning".
-            SynthError::Argument { .. } | SynthError::NotFound { .. } | SynthError::Name { .. } => {
-                DataFusionError::Plan(error.to_string())
-            }
+            SynthError::Argument { .. }
+            | SynthError::NotFound { .. }
+            | SynthError::Name { .. }
+            | SynthError::Key { .. } => DataFusionError::Plan(error.to_string()),
+            error @ SynthError::InTable { .. } if error.is_not_found() => DataFusionError::Plan(error.to_string()),
             other => DataFusionError::External(Box::new(other)),
         }
     }

@@ -77,13 +77,30 @@ fn commands_and_files_run_in_order_and_share_the_session() {
     let output = run(&folder, &["-q", "--format", "csv", "-f", "make.sql", "-c", "SELECT sum(column1) AS s FROM t"]);
     assert!(
         out(&output).ends_with(
-            "public,t,base table\nsynth,columns,base table\nsynth,models,base table\nsynth,runs,base table\ns\n3\n"
+            "public,t,base table\nsynth,columns,base table\nsynth,foreign_keys,base table\nsynth,keys,base table\n\
+             synth,models,base table\nsynth,runs,base table\ns\n3\n"
         ),
         "{}",
         out(&output)
     );
     let output = run(&folder, &["-q", "--format", "csv", "-f", "more.sql"]);
     assert!(out(&output).ends_with("c\n2\n"), "{}{}", out(&output), err(&output));
+}
+
+#[test]
+fn tables_are_described_with_their_keys() {
+    let script = "CREATE TABLE \"P\" (id INT NOT NULL, PRIMARY KEY (id)) AS VALUES (1);\n\
+        CREATE TABLE c (p INT REFERENCES \"P\") AS VALUES (1);\n\\d \"P\"\n\\d c\n";
+    let output = piped(&folder(), &["-q", "--format", "csv"], script);
+    assert_eq!(
+        out(&output),
+        "column_name,data_type,is_nullable\nid,Int32,NO\nname,key\nP_pkey,PRIMARY KEY (id)\n\
+         c_p_fkey,referenced by c (p)\n\
+         column_name,data_type,is_nullable\np,Int32,YES\nname,key\n\
+         c_p_fkey,FOREIGN KEY (p) REFERENCES P (id)\n",
+        "{}",
+        err(&output)
+    );
 }
 
 #[test]

@@ -100,6 +100,14 @@ async fn reference() -> String {
             "synth.columns",
             "The columns of tables and models and their roles. `INSERT` declares the role of a column for trainings to come, `DELETE` takes it back.",
         ),
+        (
+            "synth.keys",
+            "Primary and unique keys: those of tables (`source` is `table`; `CREATE TABLE` and `ALTER TABLE` declare them), and those declared here, which are kept in the store (`declared`). `INSERT` declares a key (`kind` is `primary key` or `unique`, `columns` a list such as `order_id, line`), `DELETE` takes it back.",
+        ),
+        (
+            "synth.foreign_keys",
+            "Foreign keys, as in `synth.keys`. `INSERT` needs `table_name`, `columns` and `parent_table`; without `parent_columns` they are those of the parent's primary key. In `CREATE [EXTERNAL] TABLE` and `ALTER TABLE` it is `FOREIGN KEY (…) REFERENCES …`.",
+        ),
         ("synth.runs", "The trainings: finished ones, and those that can be resumed."),
     ];
     for (table, description) in tables {

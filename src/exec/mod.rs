@@ -1,7 +1,8 @@
-//! Physical plans: train, sample, apply a model to rows.
+//! Physical plans: train, sample, apply a model to rows, check keys.
 
 pub mod apply;
 pub mod fit_group;
+pub mod keys;
 pub mod sample;
 mod source;
 pub mod train;

@@ -55,5 +55,7 @@ pub fn documentation() -> Vec<FunctionDoc> {
         super::synth_impute::documentation(),
         super::synth_log_prob::documentation(),
         super::synth_fit::documentation(),
+        super::synth_detect_keys::documentation(),
+        super::synth_check_keys::documentation(),
     ]
 }

@@ -1,11 +1,12 @@
 //! The one place where everything is registered.
 
 use super::{
-    SynthFit, SynthImpute, SynthLogProb, SynthRelationPlanner, SynthSample, SynthTrain, synth_impute, synth_log_prob,
-    synth_sample, synth_train,
+    SynthCheckKeys, SynthDetectKeys, SynthFit, SynthImpute, SynthLogProb, SynthRelationPlanner, SynthSample,
+    SynthTrain, synth_check_keys, synth_detect_keys, synth_impute, synth_log_prob, synth_sample, synth_train,
 };
 use crate::{
     Result, SynthError,
+    exec::keys::SessionKeys,
     session::{
         SynthOptions,
         tables::{GuardDelete, SystemSchema},
@@ -15,7 +16,14 @@ use datafusion::{logical_expr::AggregateUDF, prelude::SessionContext};
 use std::sync::Arc;
 
 /// Table functions that take named arguments.
-const TABLE_FUNCTIONS: &[&str] = &[synth_impute::NAME, synth_log_prob::NAME, synth_sample::NAME, synth_train::NAME];
+const TABLE_FUNCTIONS: &[&str] = &[
+    synth_check_keys::NAME,
+    synth_detect_keys::NAME,
+    synth_impute::NAME,
+    synth_log_prob::NAME,
+    synth_sample::NAME,
+    synth_train::NAME,
+];
 
 /// Makes any `SessionContext` speak SynthoHive: the functions, named arguments, the `synth.*` options (if they
 /// are not there yet) and the system tables `synth.*` in the default catalog. Calling it again changes nothing.
@@ -31,6 +39,11 @@ pub fn register_all(context: &SessionContext) -> Result<()> {
         if extensions.get::<SynthOptions>().is_none() {
             extensions.insert(SynthOptions::default());
         }
+        if state.config().get_extension::<SessionKeys>().is_none() {
+            state.config_mut().set_extension(Arc::new(SessionKeys::default()));
+        }
+        state.register_udtf(synth_check_keys::NAME, Arc::new(SynthCheckKeys));
+        state.register_udtf(synth_detect_keys::NAME, Arc::new(SynthDetectKeys));
         state.register_udtf(synth_impute::NAME, Arc::new(SynthImpute));
         state.register_udtf(synth_log_prob::NAME, Arc::new(SynthLogProb));
         state.register_udtf(synth_sample::NAME, Arc::new(SynthSample));

@@ -173,7 +173,7 @@ fn plan(arguments: &Arguments, options: &SynthOptions) -> Result<TrainTable> {
 }
 
 /// `'*'`, `'a'`, `'schema.a, "B, b"'`: names as in SQL, commas within quotes being part of a name.
-fn selection(arguments: &Arguments) -> Result<TableSelection> {
+pub(super) fn selection(arguments: &Arguments) -> Result<TableSelection> {
     let text = arguments.required_text("table")?;
     if text.trim() == "*" {
         return Ok(TableSelection::All);

@@ -7,12 +7,13 @@ use super::{
     output::Output,
 };
 use crate::SynthError;
+use arrow::array::AsArray;
 use clap::ValueEnum;
 use std::path::Path;
 
 /// What there is: name, argument, meaning.
 pub(super) const COMMANDS: &[(&str, &str, &str)] = &[
-    ("\\d", "[NAME]", "tables and views, or the columns of NAME (a table or a file)"),
+    ("\\d", "[NAME]", "tables and views, or the columns and keys of NAME (a table or a file)"),
     ("\\models", "", "trained models"),
     ("\\i", "FILE", "run the statements of FILE"),
     ("\\o", "[FILE]", "send results to FILE, or back to the screen"),
@@ -38,7 +39,10 @@ pub(super) async fn run(runner: &mut Runner, line: &str) -> Result<(), Stop> {
         "\\q" | "\\quit" => Err(Stop::Quit),
         "\\?" | "\\h" | "\\help" => runner.print(|out| out.line(&help())),
         "\\d" if argument.is_empty() => runner.query(TABLES).await,
-        "\\d" => runner.query(&format!("DESCRIBE {}", table_name(argument))).await,
+        "\\d" => {
+            runner.query(&format!("DESCRIBE {}", table_name(argument))).await?;
+            keys(runner, unquoted(argument)).await
+        }
         "\\models" => runner.query(MODELS).await,
         "\\i" => {
             let file = required(name, argument, "the name of a file")?;
@@ -82,6 +86,25 @@ pub(super) async fn run(runner: &mut Runner, line: &str) -> Result<(), Stop> {
         }
         _ => Err(bad("synthohive", "command", line, &format!("one of {}", names()))),
     }
+}
+
+/// Below the columns of a table: its keys, and those that refer to it, if there are any.
+async fn keys(runner: &mut Runner, table: &str) -> Result<(), Stop> {
+    let name = runner.session.table_name(table).replace('\'', "''");
+    let keys = format!(
+        "SELECT name, key FROM (\
+           SELECT 1 AS place, name, upper(kind) || ' (' || columns || ')' AS key FROM synth.keys \
+             WHERE table_name = '{name}' \
+           UNION ALL SELECT 2, name, 'FOREIGN KEY (' || columns || ') REFERENCES ' || parent_table || ' (' || \
+             parent_columns || ')' FROM synth.foreign_keys WHERE table_name = '{name}' \
+           UNION ALL SELECT 3, name, 'referenced by ' || table_name || ' (' || columns || ')' FROM synth.foreign_keys \
+             WHERE parent_table = '{name}' AND table_name <> '{name}'\
+         ) ORDER BY place, key"
+    );
+    let found = runner.session.sql(&format!("SELECT count(*) > 0 FROM ({keys})")).await?.collect().await;
+    let found = found.map_err(SynthError::from)?;
+    let any = found.first().is_some_and(|batch| batch.column(0).as_boolean().value(0));
+    if any { runner.query(&keys).await } else { Ok(()) }
 }
 
 fn say(runner: &mut Runner, text: &str) -> Result<(), Stop> {

@@ -4,12 +4,14 @@ mod builder;
 #[cfg(feature = "delta")]
 mod delta;
 mod files;
+mod keys;
 mod options;
 mod statement;
 mod stores;
 pub mod tables;
 
 pub use builder::SynthSessionBuilder;
+pub use keys::KeyChange;
 pub use options::SynthOptions;
 pub use statement::{Parsed, Statements, SynthStatement};
 
@@ -97,9 +99,11 @@ impl SynthSession {
     /// Whatever planning and executing find.
     pub async fn execute(&self, statement: SynthStatement) -> Result<DataFrame> {
         match statement {
-            SynthStatement::DataFusion(statement) => {
-                let plan = self.context.state().statement_to_plan(*statement).await?;
-                Ok(self.context.execute_logical_plan(plan).await?)
+            SynthStatement::DataFusion(statement) => self.define(*statement, &[]).await,
+            SynthStatement::CreateTable { statement, constraints } => self.define(*statement, &constraints).await,
+            SynthStatement::AlterKeys { table, if_exists, changes } => {
+                self.change_keys(&table, if_exists, &changes).await?;
+                Ok(DataFrame::new(self.context.state(), LogicalPlanBuilder::empty(false).build()?))
             }
             SynthStatement::ResetOption { name } => {
                 let state = self.context.state_ref();
@@ -111,8 +115,7 @@ impl SynthSession {
                 Ok(DataFrame::new(self.context.state(), LogicalPlanBuilder::empty(false).build()?))
             }
             SynthStatement::DropModel { name, version, if_exists } => {
-                let store = ModelStore::open(&SynthOptions::from_config(&self.options()).store)?;
-                match store.drop_model(&name, version).await {
+                match self.model_store()?.drop_model(&name, version).await {
                     Err(SynthError::NotFound { .. }) if if_exists => self.count(0),
                     dropped => self.count(dropped?),
                 }
@@ -123,6 +126,10 @@ impl SynthSession {
     /// The SQL dialect of the session (`datafusion.sql_parser.dialect`).
     pub(crate) fn dialect(&self) -> Box<dyn Dialect> {
         statement::dialect(&self.options())
+    }
+
+    fn model_store(&self) -> Result<ModelStore> {
+        SynthOptions::from_config(&self.options()).model_store()
     }
 
     fn options(&self) -> Arc<ConfigOptions> {

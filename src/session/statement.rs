@@ -1,7 +1,9 @@
 //! Statements: DataFusion's, and the few of ours that it cannot plan.
 //!
-//! Everything here has a twin that works under any front end (`DELETE FROM synth.models WHERE …` for `DROP MODEL`).
+//! Everything here has a twin that works under any front end: `DELETE FROM synth.models WHERE …` for `DROP MODEL`,
+//! `INSERT INTO synth.foreign_keys` for `FOREIGN KEY`.
 
+use super::keys::{self, KeyChange};
 use crate::{Result, SynthError};
 use datafusion::{
     common::config::ConfigOptions,
@@ -9,6 +11,7 @@ use datafusion::{
     sql::{
         parser::{DFParser, DFParserBuilder, ResetStatement, Statement},
         sqlparser::{
+            ast::{ObjectName, TableConstraint},
             dialect::{Dialect, GenericDialect, dialect_from_str},
             keywords::Keyword,
             parser::ParserError,
@@ -23,6 +26,22 @@ use datafusion::{
 pub enum SynthStatement {
     /// What DataFusion plans.
     DataFusion(Box<Statement>),
+    /// `CREATE [EXTERNAL] TABLE` with keys that DataFusion does not keep.
+    CreateTable {
+        /// The statement without them.
+        statement: Box<Statement>,
+        /// Foreign keys, and keys that were given a name.
+        constraints: Vec<TableConstraint>,
+    },
+    /// `ALTER TABLE … ADD …, DROP …` of keys.
+    AlterKeys {
+        /// The table.
+        table: ObjectName,
+        /// Whether an unknown table is no error.
+        if_exists: bool,
+        /// The changes, in order.
+        changes: Vec<KeyChange>,
+    },
     /// `RESET synth.option`: DataFusion resets its own options only.
     ResetOption {
         /// The option, with its prefix: `synth.seed`.
@@ -97,7 +116,17 @@ impl<'a> Statements<'a> {
             Statement::Reset(ResetStatement::Variable(name)) if is_synth(&name.to_string()) => {
                 Ok(SynthStatement::ResetOption { name: name.to_string().to_ascii_lowercase() })
             }
-            other => Ok(SynthStatement::DataFusion(Box::new(other))),
+            mut other => {
+                if let Some((table, if_exists, changes)) = keys::changes(&other) {
+                    return Ok(SynthStatement::AlterKeys { table, if_exists, changes });
+                }
+                let constraints = keys::lift(&mut other);
+                let statement = Box::new(other);
+                Ok(match constraints.is_empty() {
+                    true => SynthStatement::DataFusion(statement),
+                    false => SynthStatement::CreateTable { statement, constraints },
+                })
+            }
         }
     }
 
@@ -227,6 +256,34 @@ mod tests {
     fn refuses(#[case] sql: &str, #[case] message: &str) {
         let error = parse(sql).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
+    }
+
+    #[rstest]
+    #[case("CREATE TABLE t (a INT REFERENCES p, b INT)", 1, "CREATE TABLE t (a INT, b INT)")]
+    #[case("CREATE TABLE t (a INT, FOREIGN KEY (a) REFERENCES p (b))", 1, "CREATE TABLE t (a INT)")]
+    #[case(
+        "CREATE TABLE t (a INT, CONSTRAINT k PRIMARY KEY (a), UNIQUE (a))",
+        1,
+        "CREATE TABLE t (a INT, CONSTRAINT k PRIMARY KEY (a), UNIQUE (a))"
+    )]
+    #[case("CREATE TABLE t (a INT CONSTRAINT u UNIQUE)", 1, "CREATE TABLE t (a INT CONSTRAINT u UNIQUE)")]
+    fn takes_out_what_cannot_be_planned(#[case] sql: &str, #[case] taken: usize, #[case] left: &str) -> Result<()> {
+        let parsed = parse(sql)?;
+        let SynthStatement::CreateTable { statement, constraints } = &parsed[0].statement else {
+            panic!("{parsed:?}");
+        };
+        assert_eq!(constraints.len(), taken, "{constraints:?}");
+        assert_eq!(statement.to_string(), left);
+        Ok(())
+    }
+
+    #[test]
+    fn changes_of_keys_alone_are_ours() -> Result<()> {
+        let parsed = parse("ALTER TABLE a.t ADD UNIQUE (x), DROP CONSTRAINT k; ALTER TABLE t ADD COLUMN x INT")?;
+        let SynthStatement::AlterKeys { table, changes, .. } = &parsed[0].statement else { panic!("{parsed:?}") };
+        assert_eq!((table.to_string(), changes.len()), ("a.t".to_owned(), 2));
+        assert!(matches!(&parsed[1].statement, SynthStatement::DataFusion(_)));
+        Ok(())
     }
 
     #[test]

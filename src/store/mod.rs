@@ -6,6 +6,7 @@
 //! {store}/{model}/checkpoint/manifest.json       a training that has not finished: replaced atomically
 //! {store}/{model}/checkpoint/{id}.safetensors    the state it points at
 //! {store}/columns.json                           column roles that the user declared
+//! {store}/keys.json                              keys that the user declared
 //! ```
 //!
 //! A crash at any point leaves what was committed before: a version without manifest is no version, and its number is not
@@ -25,7 +26,7 @@ mod weights;
 
 pub use bridge::blocking;
 pub use checkpoint::CheckpointInfo;
-pub use declared::DeclaredRoles;
+pub use declared::{DeclaredKeys, DeclaredRoles};
 pub use manifest::{Manifest, NewModel, StoredModel};
 pub use name::check as check_name;
 pub use versions::StoredVersion;

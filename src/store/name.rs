@@ -7,7 +7,7 @@ const MAX_CHARS: usize = 128;
 /// Longest name, in bytes of UTF-8: what file systems allow for one folder.
 const MAX_BYTES: usize = 255;
 /// Files of the store's own, next to the folders of the models.
-const RESERVED: [&str; 1] = [super::declared::FILE];
+const RESERVED: [&str; 2] = super::declared::FILES;
 
 /// Accepts the names that are one folder on every file system and object store.
 ///

@@ -5,6 +5,7 @@ mod checkpoints;
 mod damage;
 mod failures;
 mod fake;
+mod keys;
 mod roles;
 mod tables;
 mod versions;

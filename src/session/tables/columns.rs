@@ -2,7 +2,7 @@
 
 use super::{
     models::readable,
-    provider::{SystemTable, text},
+    provider::{Source, SystemTable, text},
 };
 use crate::{
     Result, SynthError,
@@ -148,12 +148,12 @@ impl SystemTable for Columns {
         Arc::clone(&SCHEMA)
     }
 
-    async fn rows(&self, store: &ModelStore) -> Result<RecordBatch> {
+    async fn rows(&self, Source { store, .. }: &Source) -> Result<RecordBatch> {
         batch(&rows(store, store.declared_roles().await?).await?)
     }
 
     /// Declared roles only: the inferred ones are part of their models. They can be deleted while a model is damaged.
-    async fn deletable(&self, store: &ModelStore) -> Result<RecordBatch> {
+    async fn deletable(&self, Source { store, .. }: &Source) -> Result<RecordBatch> {
         let declared = store.declared_roles().await?;
         match rows(store, declared.clone()).await {
             Ok(mut rows) => {
@@ -168,7 +168,7 @@ impl SystemTable for Columns {
         }
     }
 
-    async fn delete(&self, store: &ModelStore, chosen: &RecordBatch) -> Result<u64> {
+    async fn delete(&self, Source { store, .. }: &Source, chosen: &RecordBatch) -> Result<u64> {
         let mut keys = Vec::with_capacity(chosen.num_rows());
         for row in 0..chosen.num_rows() {
             if let (Some(table), Some(column)) = (text(chosen, "table_name", row)?, text(chosen, "column_name", row)?) {
@@ -189,7 +189,7 @@ impl SystemTable for Columns {
         true
     }
 
-    async fn insert(&self, store: &ModelStore, rows: &[RecordBatch]) -> Result<u64> {
+    async fn insert(&self, Source { store, .. }: &Source, rows: &[RecordBatch]) -> Result<u64> {
         let declared = parse(rows)?;
         store
             .change_roles(|roles| {

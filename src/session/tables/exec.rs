@@ -1,7 +1,6 @@
 //! The plan of a system table: reads or deletes when it is executed, not when it is planned.
 
-use super::provider::SystemTable;
-use crate::store::ModelStore;
+use super::provider::{Source, SystemTable};
 use arrow::{
     array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array},
     compute::{and_kleene, filter_record_batch},
@@ -29,7 +28,7 @@ enum Action {
 #[derive(Debug)]
 pub(super) struct StoreExec {
     table: Arc<dyn SystemTable>,
-    store: ModelStore,
+    source: Source,
     action: Action,
     properties: Arc<PlanProperties>,
 }
@@ -38,7 +37,7 @@ impl StoreExec {
     /// Yields the table's rows.
     pub(super) fn scan(
         table: Arc<dyn SystemTable>,
-        store: ModelStore,
+        source: Source,
         projection: Option<Vec<usize>>,
         limit: Option<usize>,
     ) -> Result<Self> {
@@ -46,30 +45,30 @@ impl StoreExec {
             Some(columns) => Arc::new(table.schema().project(columns)?),
             None => table.schema(),
         };
-        Ok(Self::new(table, store, Action::Scan { projection, limit }, schema))
+        Ok(Self::new(table, source, Action::Scan { projection, limit }, schema))
     }
 
     /// Deletes the rows that all `filters` hold for; yields their number.
-    pub(super) fn delete(table: Arc<dyn SystemTable>, store: ModelStore, filters: Vec<Arc<dyn PhysicalExpr>>) -> Self {
+    pub(super) fn delete(table: Arc<dyn SystemTable>, source: Source, filters: Vec<Arc<dyn PhysicalExpr>>) -> Self {
         let schema = Arc::new(Schema::new(vec![Field::new("count", DataType::UInt64, false)]));
-        Self::new(table, store, Action::Delete { filters }, schema)
+        Self::new(table, source, Action::Delete { filters }, schema)
     }
 
-    fn new(table: Arc<dyn SystemTable>, store: ModelStore, action: Action, schema: SchemaRef) -> Self {
+    fn new(table: Arc<dyn SystemTable>, source: Source, action: Action, schema: SchemaRef) -> Self {
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Final,
             Boundedness::Bounded,
         ));
-        Self { table, store, action, properties }
+        Self { table, source, action, properties }
     }
 }
 
-async fn run(table: Arc<dyn SystemTable>, store: ModelStore, action: Action, schema: SchemaRef) -> Result<RecordBatch> {
+async fn run(table: Arc<dyn SystemTable>, source: Source, action: Action, schema: SchemaRef) -> Result<RecordBatch> {
     match action {
         Action::Scan { projection, limit } => {
-            let rows = table.rows(&store).await?;
+            let rows = table.rows(&source).await?;
             let rows = rows.slice(0, limit.map_or(rows.num_rows(), |limit| limit.min(rows.num_rows())));
             Ok(match projection {
                 Some(columns) => rows.project(&columns)?,
@@ -77,14 +76,14 @@ async fn run(table: Arc<dyn SystemTable>, store: ModelStore, action: Action, sch
             })
         }
         Action::Delete { filters } => {
-            let rows = table.deletable(&store).await?;
+            let rows = table.deletable(&source).await?;
             let mut chosen = BooleanArray::from(vec![true; rows.num_rows()]);
             for filter in filters {
                 let holds = filter.evaluate(&rows)?.into_array(rows.num_rows())?;
                 let Some(holds) = holds.as_boolean_opt() else { return internal_err!("{filter} is no condition") };
                 chosen = and_kleene(&chosen, holds)?;
             }
-            let deleted = table.delete(&store, &filter_record_batch(&rows, &chosen)?).await?;
+            let deleted = table.delete(&source, &filter_record_batch(&rows, &chosen)?).await?;
             Ok(RecordBatch::try_new(schema, vec![Arc::new(UInt64Array::from(vec![deleted])) as ArrayRef])?)
         }
     }
@@ -92,7 +91,7 @@ async fn run(table: Arc<dyn SystemTable>, store: ModelStore, action: Action, sch
 
 impl DisplayAs for StoreExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StoreExec: synth.{} of {}", self.table.name(), self.store.location())?;
+        write!(f, "StoreExec: synth.{} of {}", self.table.name(), self.source.store.location())?;
         match &self.action {
             Action::Scan { limit: Some(limit), .. } => write!(f, ", limit={limit}"),
             Action::Scan { .. } => Ok(()),
@@ -140,7 +139,7 @@ impl ExecutionPlan for StoreExec {
             return internal_err!("StoreExec has one partition, asked for {partition}");
         }
         let schema = self.schema();
-        let rows = run(Arc::clone(&self.table), self.store.clone(), self.action.clone(), Arc::clone(&schema));
+        let rows = run(Arc::clone(&self.table), self.source.clone(), self.action.clone(), Arc::clone(&schema));
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(rows))))
     }
 }

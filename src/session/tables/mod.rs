@@ -6,6 +6,7 @@
 mod columns;
 mod exec;
 mod guard;
+mod keys;
 mod models;
 mod provider;
 mod runs;
@@ -20,12 +21,14 @@ use datafusion::{
 use provider::{StoreTable, SystemTable};
 use std::sync::Arc;
 
-/// The schema `synth`: tables `models`, `columns` and `runs`.
+/// The schema `synth`.
 ///
 /// | table | holds | accepts |
 /// |---|---|---|
 /// | `synth.models` | a row per stored version | `DELETE`: drops versions |
 /// | `synth.columns` | the role of every column learned, or declared | `INSERT`, `DELETE`: declared roles |
+/// | `synth.keys` | primary and unique keys, of tables or declared | `INSERT`, `DELETE`: declared keys |
+/// | `synth.foreign_keys` | foreign keys, of tables or declared | `INSERT`, `DELETE`: declared keys |
 /// | `synth.runs` | trainings, finished and resumable | `DELETE`: drops checkpoints |
 ///
 /// Register it together with [`GuardDelete`], without which DataFusion drops conditions that hold a subquery.
@@ -41,8 +44,13 @@ impl SystemSchema {
     /// The schema. It holds no connection and no state; one serves every session.
     #[must_use]
     pub fn new() -> Self {
-        let tables: [Arc<dyn SystemTable>; 3] =
-            [Arc::new(columns::Columns), Arc::new(models::Models), Arc::new(runs::Runs)];
+        let tables: [Arc<dyn SystemTable>; 5] = [
+            Arc::new(columns::Columns),
+            Arc::new(keys::ForeignKeys),
+            Arc::new(keys::Keys),
+            Arc::new(models::Models),
+            Arc::new(runs::Runs),
+        ];
         Self { tables: tables.map(|table| Arc::new(StoreTable::new(table))).into() }
     }
 

@@ -1,9 +1,9 @@
 //! `synth.models`: the stored versions.
 
-use super::provider::{SystemTable, text};
+use super::provider::{Source, SystemTable, text};
 use crate::{
     Result, SynthError, models,
-    store::{Manifest, ModelStore, StoredVersion},
+    store::{Manifest, StoredVersion},
 };
 use arrow::{
     array::{
@@ -115,7 +115,7 @@ impl SystemTable for Models {
         Arc::clone(&SCHEMA)
     }
 
-    async fn rows(&self, store: &ModelStore) -> Result<RecordBatch> {
+    async fn rows(&self, Source { store, .. }: &Source) -> Result<RecordBatch> {
         let rows = readable(store.versions().await?)?.into_iter().map(|(manifest, current, location)| Row {
             name: manifest.name.clone(),
             version: manifest.version,
@@ -126,7 +126,7 @@ impl SystemTable for Models {
         batch(&rows.collect::<Vec<_>>())
     }
 
-    async fn deletable(&self, store: &ModelStore) -> Result<RecordBatch> {
+    async fn deletable(&self, Source { store, .. }: &Source) -> Result<RecordBatch> {
         let rows =
             store.versions().await?.into_iter().map(|StoredVersion { name, version, current, location, manifest }| {
                 Row { name, version, current, location, manifest: manifest.ok() }
@@ -134,7 +134,7 @@ impl SystemTable for Models {
         batch(&rows.collect::<Vec<_>>())
     }
 
-    async fn delete(&self, store: &ModelStore, chosen: &RecordBatch) -> Result<u64> {
+    async fn delete(&self, Source { store, .. }: &Source, chosen: &RecordBatch) -> Result<u64> {
         let versions = chosen.column(1).as_primitive::<UInt32Type>();
         let mut dropped = 0;
         for row in 0..chosen.num_rows() {

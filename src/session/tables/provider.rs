@@ -1,7 +1,11 @@
 //! What the system tables have in common: a `TableProvider` over the session's model store.
 
 use super::{super::SynthOptions, exec::StoreExec};
-use crate::{SynthError, store::ModelStore};
+use crate::{
+    SynthError,
+    exec::keys::{SessionKeys, Tables},
+    store::ModelStore,
+};
 use arrow::{
     array::{AsArray, RecordBatch},
     datatypes::SchemaRef,
@@ -23,6 +27,16 @@ use std::{
     sync::Arc,
 };
 
+/// What the system tables are about: a store, and a session.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) store: ModelStore,
+    /// The session's tables.
+    pub(super) tables: Tables,
+    /// Keys that are part of them.
+    pub(super) session_keys: Option<Arc<SessionKeys>>,
+}
+
 /// One system table: how to read it from a store, and how to change the store through it.
 #[async_trait]
 pub(super) trait SystemTable: Debug + Send + Sync {
@@ -32,13 +46,13 @@ pub(super) trait SystemTable: Debug + Send + Sync {
     fn schema(&self) -> SchemaRef;
 
     /// Every row; an error where one cannot be read.
-    async fn rows(&self, store: &ModelStore) -> crate::Result<RecordBatch>;
+    async fn rows(&self, source: &Source) -> crate::Result<RecordBatch>;
 
     /// The rows that a `DELETE` chooses from, of the same schema: of what cannot be read, as much as is known.
-    async fn deletable(&self, store: &ModelStore) -> crate::Result<RecordBatch>;
+    async fn deletable(&self, source: &Source) -> crate::Result<RecordBatch>;
 
     /// Deletes `chosen`, some of the rows of [`SystemTable::deletable`]. Returns how many it deleted.
-    async fn delete(&self, store: &ModelStore, chosen: &RecordBatch) -> crate::Result<u64>;
+    async fn delete(&self, source: &Source, chosen: &RecordBatch) -> crate::Result<u64>;
 
     /// Whether the table accepts `INSERT`.
     fn insertable(&self) -> bool {
@@ -46,7 +60,7 @@ pub(super) trait SystemTable: Debug + Send + Sync {
     }
 
     /// Inserts all of `rows` or, on an error, nothing. Returns how many.
-    async fn insert(&self, _store: &ModelStore, _rows: &[RecordBatch]) -> crate::Result<u64> {
+    async fn insert(&self, _source: &Source, _rows: &[RecordBatch]) -> crate::Result<u64> {
         Err(SynthError::Internal(format!("synth.{} accepts no rows", self.name())))
     }
 }
@@ -67,8 +81,12 @@ impl StoreTable {
     }
 }
 
-fn store(session: &dyn Session) -> Result<ModelStore> {
-    Ok(SynthOptions::from_config(session.config_options()).model_store()?)
+fn source(session: &dyn Session) -> Result<Source> {
+    Ok(Source {
+        store: SynthOptions::from_config(session.config_options()).model_store()?,
+        tables: Tables::of(session),
+        session_keys: SessionKeys::of(session),
+    })
 }
 
 #[async_trait]
@@ -88,7 +106,7 @@ impl TableProvider for StoreTable {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(StoreExec::scan(Arc::clone(&self.table), store(session)?, projection.cloned(), limit)?))
+        Ok(Arc::new(StoreExec::scan(Arc::clone(&self.table), source(session)?, projection.cloned(), limit)?))
     }
 
     async fn insert_into(
@@ -103,7 +121,7 @@ impl TableProvider for StoreTable {
         if operation != InsertOp::Append {
             return not_impl_err!("{operation} synth.{}: use INSERT INTO, and DELETE before it", self.name());
         }
-        let sink = StoreSink { table: Arc::clone(&self.table), schema: self.table.schema(), store: store(session)? };
+        let sink = StoreSink { table: Arc::clone(&self.table), schema: self.table.schema(), source: source(session)? };
         Ok(Arc::new(DataSinkExec::new(input, Arc::new(sink), None)))
     }
 
@@ -120,7 +138,7 @@ impl TableProvider for StoreTable {
         let schema = DFSchema::try_from(self.table.schema())?;
         let filters = filters.into_iter().map(|filter| session.create_physical_expr(filter, &schema));
         let filters = filters.collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(StoreExec::delete(Arc::clone(&self.table), store(session)?, filters)))
+        Ok(Arc::new(StoreExec::delete(Arc::clone(&self.table), source(session)?, filters)))
     }
 }
 
@@ -129,12 +147,12 @@ impl TableProvider for StoreTable {
 struct StoreSink {
     table: Arc<dyn SystemTable>,
     schema: SchemaRef,
-    store: ModelStore,
+    source: Source,
 }
 
 impl DisplayAs for StoreSink {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "synth.{} of {}", self.table.name(), self.store.location())
+        write!(f, "synth.{} of {}", self.table.name(), self.source.store.location())
     }
 }
 
@@ -146,7 +164,7 @@ impl DataSink for StoreSink {
 
     async fn write_all(&self, data: SendableRecordBatchStream, _: &Arc<TaskContext>) -> Result<u64> {
         let rows: Vec<RecordBatch> = data.try_collect().await?;
-        Ok(self.table.insert(&self.store, &rows).await?)
+        Ok(self.table.insert(&self.source, &rows).await?)
     }
 }
 

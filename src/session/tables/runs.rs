@@ -2,11 +2,11 @@
 
 use super::{
     models::{readable, timestamp, timestamps, with_way_out},
-    provider::{SystemTable, text},
+    provider::{Source, SystemTable, text},
 };
 use crate::{
     Result, SynthError,
-    store::{CheckpointInfo, Manifest, ModelStore},
+    store::{CheckpointInfo, Manifest},
 };
 use arrow::{
     array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array},
@@ -112,7 +112,7 @@ impl SystemTable for Runs {
         Arc::clone(&SCHEMA)
     }
 
-    async fn rows(&self, store: &ModelStore) -> Result<RecordBatch> {
+    async fn rows(&self, Source { store, .. }: &Source) -> Result<RecordBatch> {
         let mut rows = Vec::new();
         for (manifest, ..) in readable(store.versions().await?)? {
             rows.push(Row { model: manifest.name.clone(), outcome: Outcome::Finished(manifest) });
@@ -125,7 +125,7 @@ impl SystemTable for Runs {
         batch(&rows)
     }
 
-    async fn deletable(&self, store: &ModelStore) -> Result<RecordBatch> {
+    async fn deletable(&self, Source { store, .. }: &Source) -> Result<RecordBatch> {
         let finished = store.versions().await?.into_iter().filter_map(|version| {
             Some(Row { model: version.name, outcome: Outcome::Finished(version.manifest.ok()?) })
         });
@@ -136,7 +136,7 @@ impl SystemTable for Runs {
         batch(&rows)
     }
 
-    async fn delete(&self, store: &ModelStore, chosen: &RecordBatch) -> Result<u64> {
+    async fn delete(&self, Source { store, .. }: &Source, chosen: &RecordBatch) -> Result<u64> {
         for row in 0..chosen.num_rows() {
             if text(chosen, "status", row)? == Some(FINISHED) {
                 return Err(SynthError::Argument {
