@@ -8,7 +8,7 @@ use super::{
 use crate::{
     Result,
     exec::train::{Overrides, TableSelection, TrainSpec, TrainTable},
-    models::{REGISTRY, kind},
+    models::{kind, kinds},
     session::SynthOptions,
     store::check_name,
 };
@@ -102,7 +102,7 @@ const SIGNATURE: Signature = Signature {
 
 pub(super) fn documentation() -> FunctionDoc {
     let mut arguments = ArgumentDoc::of(&SIGNATURE);
-    for kind in REGISTRY {
+    for kind in kinds() {
         arguments.extend(kind.options().iter().map(|spec| ArgumentDoc {
             name: spec.name.to_owned(),
             accepts: accepts(spec.kind),

@@ -1,6 +1,6 @@
 //! Models: what learns encoded rows and generates them. Knows no SQL, no table names, no keys.
 //!
-//! A model is a folder here and one line in [`registry`](REGISTRY): a [`ModelKind`] that fits and loads, a
+//! A model is a folder here and one line in `registry.rs` (or a call of [`register`]): a [`ModelKind`] that fits and loads, a
 //! [`TableModel`] that is the trained state, a [`BlockSampler`] that runs it.
 
 pub mod argn;
@@ -17,7 +17,7 @@ mod training;
 
 pub use condition::{Condition, ConditionTable};
 pub use options::{FitOptions, OptionKind, OptionSpec, OptionValue};
-pub use registry::{REGISTRY, kind};
+pub use registry::{kind, kinds, register};
 pub use state::{HostTensor, ModelState};
 
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{fmt::Debug, sync::Arc};
 
-/// A kind of model: how to fit one and how to load one. Registered in [`REGISTRY`].
+/// A kind of model: how to fit one and how to load one. Those that there are: [`kinds`].
 pub trait ModelKind: Send + Sync + Debug {
     /// The name used in SQL (`model => 'ctgan'`).
     fn name(&self) -> &'static str;

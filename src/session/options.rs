@@ -2,7 +2,7 @@
 
 use crate::{
     Result, SynthError,
-    models::{self, FitOptions, ModelKind, OptionKind, OptionSpec, OptionValue, REGISTRY},
+    models::{self, FitOptions, ModelKind, OptionKind, OptionSpec, OptionValue},
     store::ModelStore,
     torch::DeviceKind,
 };
@@ -28,7 +28,7 @@ pub struct SynthOptions {
 
 impl Default for SynthOptions {
     fn default() -> Self {
-        let model = REGISTRY.first().map(|kind| kind.name()).unwrap_or_default();
+        let model = models::kinds().first().map(|kind| kind.name()).unwrap_or_default();
         Self { store: "./synth_models".to_owned(), model: model.to_owned(), fit: FitOptions::default() }
     }
 }
@@ -58,7 +58,7 @@ static COMMON: &[Common] = &[
         show: |options| Some(options.model.clone()),
         set: |options, value| {
             let kind = models::kind(value.trim()).map_err(|_| {
-                let kinds: Vec<&str> = REGISTRY.iter().map(|kind| kind.name()).collect();
+                let kinds: Vec<&str> = models::kinds().iter().map(|kind| kind.name()).collect();
                 refused("model", value, format!("a kind of model: {}", kinds.join(", ")))
             })?;
             kind.name().clone_into(&mut options.model);
@@ -249,7 +249,7 @@ impl ExtensionOptions for SynthOptions {
 
 /// The own options of all models.
 fn own_options() -> impl Iterator<Item = &'static OptionSpec> {
-    REGISTRY.iter().flat_map(|kind| kind.options())
+    models::kinds().into_iter().flat_map(|kind| kind.options())
 }
 
 fn option_name(key: &str) -> String {

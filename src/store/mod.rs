@@ -69,7 +69,7 @@ impl ModelStore {
         Self { location: Arc::new(Location::of(shown, objects, root)), kinds: models::kind }
     }
 
-    /// The same store, with kinds of models looked up by `kinds` instead of in [`models::REGISTRY`].
+    /// The same store, with kinds of models looked up by `kinds` instead of in [`models::kinds`].
     #[must_use]
     pub fn with_kinds(mut self, kinds: KindLookup) -> Self {
         self.kinds = kinds;
