@@ -419,11 +419,15 @@ impl Detector<'_> {
                 [
                     sum(when(several, lit(1_i64)).end()?).alias("several"),
                     sum(when(counted, lit(1_i64)).end()?).alias("counted"),
+                    min(column("n")).alias("fewest"),
+                    max(column("n")).alias("most"),
                 ],
             )?;
             let row = Row::of(self.state, &tally.build()?).await?;
             let (several, counted) = (row.count("several")?.unwrap_or(0), row.count("counted")?.unwrap_or(0));
-            if several >= 5 && counted as f64 >= 0.95 * several as f64 {
+            // In groups that another column splits, a category fills the same range everywhere; a counter does not.
+            let varied = grouping.len() == columns.len() || row.count("fewest")? < row.count("most")?;
+            if several >= 5 && varied && counted as f64 >= 0.95 * several as f64 {
                 return Ok(true);
             }
         }
