@@ -13,6 +13,7 @@ mod state;
 mod test_support;
 mod tiles;
 mod training;
+pub mod tvae;
 
 pub use options::{FitOptions, OptionKind, OptionSpec, OptionValue};
 pub use registry::{REGISTRY, kind};

@@ -1,10 +1,10 @@
 //! The models there are: one line each.
 
-use super::{ModelKind, argn::Argn, ctgan::Ctgan};
+use super::{ModelKind, argn::Argn, ctgan::Ctgan, tvae::Tvae};
 use crate::{Result, SynthError};
 
 /// Every kind of model, the default first.
-pub static REGISTRY: &[&dyn ModelKind] = &[&Argn, &Ctgan];
+pub static REGISTRY: &[&dyn ModelKind] = &[&Argn, &Ctgan, &Tvae];
 
 /// The kind of this name.
 ///
