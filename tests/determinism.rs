@@ -23,6 +23,7 @@ async fn checksum_with(store: &Path, partitions: usize, batch: usize, threads: u
 #[rstest]
 #[case("argn")]
 #[case("ctgan")]
+#[case("tvae")]
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_batches_and_threads_do_not_change_a_byte(#[case] kind: &str) -> Result<()> {
     let store = tempfile::tempdir()?;
@@ -42,6 +43,7 @@ async fn partitions_batches_and_threads_do_not_change_a_byte(#[case] kind: &str)
 #[rstest]
 #[case("argn")]
 #[case("ctgan")]
+#[case("tvae")]
 #[tokio::test(flavor = "multi_thread")]
 async fn ranges_prefixes_and_projections_are_slices_of_the_whole(#[case] kind: &str) -> Result<()> {
     let store = tempfile::tempdir()?;
@@ -103,6 +105,7 @@ async fn child_process() -> Result<()> {
 #[rstest]
 #[case("argn")]
 #[case("ctgan")]
+#[case("tvae")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cold_process_samples_the_same_bytes(#[case] kind: &str) -> Result<()> {
     let store = tempfile::tempdir()?;

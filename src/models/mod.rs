@@ -14,6 +14,7 @@ mod state;
 mod test_support;
 mod tiles;
 mod training;
+pub mod tvae;
 
 pub use condition::{Condition, ConditionTable};
 pub use options::{FitOptions, OptionKind, OptionSpec, OptionValue};

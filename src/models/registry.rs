@@ -1,11 +1,11 @@
 //! The kinds of models there are: one line for each that is built in; programs may add their own.
 
-use super::{ModelKind, argn::Argn, ctgan::Ctgan};
+use super::{ModelKind, argn::Argn, ctgan::Ctgan, tvae::Tvae};
 use crate::{Result, SynthError};
 use parking_lot::RwLock;
 
 /// Every kind that is built in, the default first.
-static BUILT_IN: &[&dyn ModelKind] = &[&Argn, &Ctgan];
+static BUILT_IN: &[&dyn ModelKind] = &[&Argn, &Ctgan, &Tvae];
 
 /// Those that the program has added.
 static ADDED: RwLock<Vec<&'static dyn ModelKind>> = RwLock::new(Vec::new());
