@@ -74,8 +74,7 @@ fn moments(values: &[f64]) -> (f64, f64) {
 #[test]
 fn planted_dependences_are_learned() {
     let (layout, rows) = planted(6000);
-    let mut options = small(60);
-    options.own.insert("autoencoder_learning_rate".to_owned(), OptionValue::Float(3e-3));
+    let options = small(150);
     let fitted = fit(&layout, &rows, &options);
     assert!(fitted.report.score > 0.85, "{:?}", fitted.report);
     let blocks = sample(&*fitted.model, &layout, 4, 1);
