@@ -229,7 +229,7 @@ pub trait FitObserver {
     /// The observer's; ends the fit.
     fn checkpoint(&mut self, checkpoint: Checkpoint) -> Result<()>;
 
-    /// Polled at every step: `true` ends the fit with [`SynthError::Cancelled`](crate::SynthError::Cancelled)
+    /// Polled at every step: `true` ends the fit with [`SynthError::Cancelled`]
     /// after a last checkpoint.
     fn cancelled(&self) -> bool;
 }

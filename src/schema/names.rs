@@ -109,7 +109,7 @@ pub fn stem(words: &[String]) -> String {
     words[..kept].concat()
 }
 
-/// The place of a part of a date among those of [`CALENDAR`], the coarser first.
+/// The place of a part of a date among those of the calendar, the coarser first.
 #[must_use]
 pub fn calendar_rank(column: &str) -> Option<usize> {
     let stem = stem(&words(column));
