@@ -13,6 +13,7 @@
 //! | [`encode`] | Arrow columns to codes and back |
 //! | [`torch`] | libtorch, behind one wall: devices, threads, kernels |
 //! | [`models`] | the [`TableModel`](models::TableModel) trait and its implementations; knows no SQL |
+//! | [`relational`] | child counts, context, siblings, parents to match; knows no SQL |
 //! | [`store`] | versioned model artifacts on an object store |
 //! | [`exec`] | physical plans: train, sample |
 //! | [`functions`] | the SQL functions, one file per SQL name |
@@ -24,6 +25,7 @@ pub mod exec;
 pub mod functions;
 pub mod models;
 pub mod noise;
+pub mod relational;
 pub mod schema;
 pub mod session;
 pub mod store;

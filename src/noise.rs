@@ -41,6 +41,16 @@ impl Noise {
         Self { root: hash.finalize().into() }
     }
 
+    /// The randomness of a part of the domain: its purposes are other streams than those of the whole.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(self.root);
+        hash.update(b"part");
+        hash.update(name.as_bytes());
+        Self { root: hash.finalize().into() }
+    }
+
     /// The stream of `purpose` (what the numbers are for: `"latent"`, `"decode/age"`): cheap to keep,
     /// and addressed by block.
     #[must_use]

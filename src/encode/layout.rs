@@ -34,4 +34,6 @@ pub struct Layout {
     pub columns: Vec<ColumnLayout>,
     /// All sub-columns, in column order.
     pub subcolumns: Vec<SubColumn>,
+    /// The first so many sub-columns are given, not generated: the context of a row.
+    pub given: usize,
 }

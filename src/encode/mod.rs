@@ -7,14 +7,14 @@
 mod codes;
 mod columns;
 mod gmm;
-mod hash;
+pub(crate) mod hash;
 mod known;
 mod layout;
-mod permutation;
+pub(crate) mod permutation;
 mod physical;
 mod profile;
 mod restriction;
-mod schema_serde;
+pub(crate) mod schema_serde;
 mod sketch;
 mod table;
 mod text;

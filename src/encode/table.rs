@@ -85,7 +85,7 @@ impl TableEncoder {
                 schema.fields().len()
             )));
         }
-        let mut layout = Layout { columns: Vec::new(), subcolumns: Vec::new() };
+        let mut layout = Layout { columns: Vec::new(), subcolumns: Vec::new(), given: 0 };
         let mut prepared = Vec::with_capacity(columns.len());
         for (field, (role, mut encoder)) in schema.fields().iter().zip(columns) {
             encoder.prepare(field)?;
@@ -228,6 +228,29 @@ impl TableEncoder {
             known.set(subcolumn, codes.collect::<Result<_>>()?);
         }
         Ok(known)
+    }
+
+    /// The codes of rows that are the context of others, by sub-column: `arrays` has an array for each column of the schema,
+    /// or none where that is not known. Values that were not there when the table was profiled are [`UNKNOWN`].
+    ///
+    /// # Errors
+    /// An array of another type; a column that is not encoded as codes.
+    pub fn context(&self, arrays: &[Option<ArrayRef>], rows: usize) -> Result<Vec<Vec<u32>>> {
+        let mut out = vec![vec![UNKNOWN; rows]; self.layout.subcolumns.len()];
+        for ((at, column), array) in self.columns.iter().enumerate().zip(arrays) {
+            let (Some(subcolumn), Some(array)) = (self.layout.columns[at].subcolumns.clone().next(), array) else {
+                continue;
+            };
+            let array = arrow::compute::cast(array, self.schema.field(at).data_type())?;
+            let array = plain(&array)?;
+            let nulls = array.logical_nulls();
+            let null = column.encoder.null_code().unwrap_or(UNKNOWN);
+            let code = |(row, code): (usize, Option<u32>)| {
+                if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) { null } else { code.unwrap_or(UNKNOWN) }
+            };
+            out[subcolumn] = column.encoder.codes(array.as_ref())?.into_iter().enumerate().map(code).collect();
+        }
+        Ok(out)
     }
 
     /// The code of null in each sub-column that has one, as (sub-column, code).

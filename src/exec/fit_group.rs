@@ -109,12 +109,12 @@ impl GroupFit {
         }
         let mut profile = TableProfile::new(rows.schema(), &blocking(store.roles_for(model))?)?;
         profile.update(rows)?;
-        let encoder = Arc::new(profile.finish(kind.scheme(), options.threads)?);
+        let encoder = profile.finish(kind.scheme(), options.threads)?;
         let mut codes = EncodedRows::with_capacity(encoder.layout(), rows.num_rows());
         encoder.encode(rows, &mut codes)?;
         let job = FittingJob {
             kind,
-            encoder: Arc::clone(&encoder),
+            layout: encoder.layout().clone(),
             rows: codes,
             options: options.clone(),
             resume: None,
@@ -126,6 +126,7 @@ impl GroupFit {
             kind: kind.name(),
             source: "synth_fit",
             encoder: &encoder,
+            relations: None,
             model: fitted.model.as_ref(),
             options: &options,
             report: &fitted.report,

@@ -90,6 +90,14 @@ const SIGNATURE: Signature = Signature {
             description: "Below 1 rows are more typical than the data, above 1 less.",
         },
         Parameter {
+            name: "scale",
+            kind: ParameterKind::Number(1e-6, 1.0),
+            required: false,
+            default: "1",
+            description: "For tables with foreign keys: rows come in segments, each a database by itself, and this is the share \
+                of the training data's rows that one has. Tables of one seed and scale fit together.",
+        },
+        Parameter {
             name: "row_id",
             kind: ParameterKind::Boolean,
             required: false,
@@ -122,7 +130,7 @@ pub(super) fn documentation() -> FunctionDoc {
             partitions or batch size it is asked for with. Rows come in parallel partitions; `row_id => true` makes \
             their order visible.",
         syntax: "synth_sample(model, rows [, seed => …] [, start => …] [, version => …] [, given => …] [, balance => …] \
-            [, temperature => …] [, row_id => …] [, device => …] [, threads => …])",
+            [, temperature => …] [, scale => …] [, row_id => …] [, device => …] [, threads => …])",
         arguments: ArgumentDoc::of(&SIGNATURE),
         examples: &[
             "SELECT count(*) FROM synth_sample('customers', 1e6)",
@@ -210,6 +218,7 @@ fn plan(arguments: &Arguments, options: &SynthOptions, session: &dyn Session) ->
         row_id,
         device,
         threads,
+        scale: arguments.number("scale")?.unwrap_or(1.0),
     };
-    SampleTable::new(spec, &manifest.encoder)
+    SampleTable::new(spec, manifest)
 }

@@ -90,6 +90,14 @@ const SIGNATURE: Signature = Signature {
             description: "Stop after this many epochs without a better validation score; 0 never stops early.",
         },
         Parameter {
+            name: "orphans",
+            kind: ParameterKind::Text,
+            required: false,
+            default: "`error`",
+            description: "What becomes of rows whose foreign key names no row of the parent: `error` counts them and stops, \
+                `drop` leaves them out, `null` reads their foreign key as null.",
+        },
+        Parameter {
             name: "resume",
             kind: ParameterKind::Boolean,
             required: false,
@@ -167,6 +175,7 @@ fn plan(arguments: &Arguments, options: &SynthOptions) -> Result<TrainTable> {
         options: overrides.over(&options.fit_options(kind)?),
         overrides,
         name,
+        orphans: parsed(arguments, "orphans")?.unwrap_or_default(),
         resume: arguments.boolean("resume")?.unwrap_or(false),
     };
     Ok(TrainTable::new(spec, tables))

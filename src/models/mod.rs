@@ -50,6 +50,12 @@ pub trait ModelKind: Send + Sync + Debug {
         false
     }
 
+    /// Whether its models can be [given](Layout::given) the first sub-columns of a row: the context of a parent. They answer
+    /// with [`TableModel::any_order_sampler`] then.
+    fn takes_context(&self) -> bool {
+        false
+    }
+
     /// Learns `data`. Runs on the calling thread (and libtorch's), for minutes; reports and obeys `observer`.
     /// With `resume`, continues a checkpoint that an earlier call handed to the observer.
     ///

@@ -43,6 +43,7 @@ pub(super) fn column(subcolumns: Range<usize>, discrete: bool) -> ColumnLayout {
 /// A layout of one code per column.
 pub(super) fn codes(cardinalities: &[u32]) -> Layout {
     Layout {
+        given: 0,
         columns: (0..cardinalities.len()).map(|k| column(k..k + 1, true)).collect(),
         subcolumns: cardinalities.iter().map(|&cardinality| SubColumn::Code { cardinality }).collect(),
     }

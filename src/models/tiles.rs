@@ -33,18 +33,19 @@ pub(super) fn workers<W>(first: W, device: Device, threads: usize, twin: impl Fn
     Ok(workers)
 }
 
-/// Fills `out` with block `block`, its tiles shared out to `workers`.
+/// Fills `out` with the tiles of block `block` that its first `rows` rows need, shared out to `workers`.
 pub(super) fn sample<W: TileWorker>(
     workers: &mut [W],
     block: u64,
+    rows: usize,
     streams: &W::Streams,
     out: &mut EncodedRows,
 ) -> Result<()> {
     out.clear();
-    let count = workers.len();
-    for first in (0..TILES).step_by(count.max(1)) {
+    let (count, tiles) = (workers.len(), rows.div_ceil(TILE).min(TILES));
+    for first in (0..tiles).step_by(count.max(1)) {
         let at = block * TILES as u64 + first as u64;
-        let busy = count.min(TILES - first);
+        let busy = count.min(tiles - first);
         let (own, others) = workers[..busy]
             .split_first_mut()
             .ok_or_else(|| SynthError::Internal("a sampler without a worker".to_owned()))?;

@@ -3,9 +3,11 @@
 use super::envelope::hex;
 use crate::{
     Result, SynthError,
-    encode::TableEncoder,
+    encode::{Layout, TableEncoder},
     models::{FitOptions, FitReport, TableModel},
+    relational::Relations,
 };
+use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, sync::Arc};
@@ -30,6 +32,9 @@ pub struct Manifest {
     pub source: String,
     /// The column encoders, with the table's Arrow schema and roles.
     pub encoder: TableEncoder,
+    /// The table's place among others, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relations: Option<Relations>,
     /// The model's settings.
     pub settings: serde_json::Value,
     /// The training's options.
@@ -44,6 +49,25 @@ pub struct Manifest {
     pub content_hash: String,
 }
 
+impl Manifest {
+    /// The Arrow schema of the table.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        self.relations.as_ref().map_or_else(|| self.encoder.schema(), |relations| &relations.schema)
+    }
+
+    /// The shape of the rows that the model learned.
+    ///
+    /// # Errors
+    /// Parts that do not fit each other.
+    pub fn layout(&self) -> Result<Layout> {
+        match &self.relations {
+            Some(relations) => Ok(relations.joint(&self.encoder)?.layout),
+            None => Ok(self.encoder.layout().clone()),
+        }
+    }
+}
+
 /// A model to store.
 #[derive(Debug)]
 pub struct NewModel<'a> {
@@ -55,6 +79,8 @@ pub struct NewModel<'a> {
     pub source: &'a str,
     /// The column encoders.
     pub encoder: &'a TableEncoder,
+    /// The table's place among others, where it has one.
+    pub relations: Option<&'a Relations>,
     /// The trained model.
     pub model: &'a dyn TableModel,
     /// The training's options.
@@ -77,15 +103,18 @@ pub struct StoredModel {
 pub(super) fn content_hash(
     kind: &str,
     encoder: &TableEncoder,
+    relations: Option<&Relations>,
     settings: &serde_json::Value,
     weights: &[u8],
 ) -> Result<String> {
     let no_json = |error| SynthError::Internal(format!("a model that is no JSON: {error}"));
     let encoder = serde_json::to_vec(encoder).map_err(no_json)?;
     let settings = serde_json::to_vec(settings).map_err(no_json)?;
+    let relations = relations.map(|relations| serde_json::to_vec(&relations.clone().nameless())).transpose();
+    let relations = relations.map_err(no_json)?;
     let mut hash = Sha256::new();
     hash.update(b"synthohive/model/1");
-    for part in [kind.as_bytes(), &encoder, &settings, weights] {
+    for part in [kind.as_bytes(), &encoder, &settings, weights].into_iter().chain(relations.as_deref()) {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }

@@ -182,7 +182,8 @@ impl ModelStore {
             created: Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
             source: model.source.to_owned(),
             encoder: model.encoder.clone(),
-            content_hash: manifest::content_hash(model.kind, model.encoder, &settings, &weights)?,
+            relations: model.relations.cloned(),
+            content_hash: manifest::content_hash(model.kind, model.encoder, model.relations, &settings, &weights)?,
             settings,
             options: model.options.clone(),
             report: model.report.clone(),
@@ -306,7 +307,7 @@ impl ModelStore {
                 return Err(damaged(&path, "its contents do not match the checksum in the manifest".to_owned()));
             }
             let state = ModelState { settings: manifest.settings.clone(), tensors: weights::decode(&path, &bytes)? };
-            kind.load(manifest.encoder.layout(), state).map_err(|error| damaged(&path, error.to_string()))
+            kind.load(&manifest.layout()?, state).map_err(|error| damaged(&path, error.to_string()))
         });
         Ok((model.await?, size))
     }

@@ -138,7 +138,9 @@ pub(crate) async fn save_from(
 ) -> Result<Arc<Manifest>> {
     let options = FitOptions { epochs: Some(30), seed: 7, ..FitOptions::default() };
     let (encoder, report) = (encoder(), &report());
-    store.save(NewModel { name, kind: "fake", source, encoder, model, options: &options, report }).await
+    store
+        .save(NewModel { name, kind: "fake", source, encoder, relations: None, model, options: &options, report })
+        .await
 }
 
 pub(crate) async fn save(store: &ModelStore, name: &str, weight: f32) -> Result<Arc<Manifest>> {

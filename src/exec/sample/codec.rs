@@ -53,6 +53,9 @@ impl PhysicalExtensionCodec for SynthPhysicalCodec {
         let Some(plan) = node.downcast_ref::<SampleExec>() else {
             return exec_err!("{} cannot be shipped to another process", node.name());
         };
+        if plan.is_of_segments() {
+            return exec_err!("the parents of a related table cannot be shipped to another process");
+        }
         let mut schema = Vec::new();
         StreamWriter::try_new(&mut schema, plan.full_schema())?.finish()?;
         let shipped = Shipped {

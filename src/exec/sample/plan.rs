@@ -28,6 +28,8 @@ pub struct SampleExec {
     /// A limit that was pushed down.
     fetch: Option<usize>,
     partitions: usize,
+    /// Rows of a partition, if they are to be segments of a table that others refer to.
+    segment_rows: Option<u64>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -45,6 +47,32 @@ impl SampleExec {
         fetch: Option<usize>,
         partitions: usize,
     ) -> Result<Self> {
+        let partitions = range::split(Self::rows_of(&spec, fetch), partitions).len();
+        Self::with_partitions(spec, full_schema, projection, fetch, partitions, None)
+    }
+
+    /// A plan with a partition for each segment of `rows` rows.
+    ///
+    /// # Errors
+    /// `projection` is not of `full_schema`.
+    pub(super) fn of_segments(
+        spec: SampleSpec,
+        full_schema: &SchemaRef,
+        projection: Vec<usize>,
+        rows: u64,
+    ) -> Result<Self> {
+        let partitions = usize::try_from(spec.rows / rows).unwrap_or(usize::MAX);
+        Self::with_partitions(spec, full_schema, projection, None, partitions, Some(rows))
+    }
+
+    fn with_partitions(
+        spec: SampleSpec,
+        full_schema: &SchemaRef,
+        projection: Vec<usize>,
+        fetch: Option<usize>,
+        partitions: usize,
+        segment_rows: Option<u64>,
+    ) -> Result<Self> {
         let schema = Arc::new(full_schema.project(&projection)?);
         let mut equivalences = EquivalenceProperties::new(Arc::clone(&schema));
         if spec.row_id
@@ -54,8 +82,6 @@ impl SampleExec {
             let ascending = SortOptions { descending: false, nulls_first: false };
             equivalences.add_orderings([[PhysicalSortExpr::new(number, ascending)]]);
         }
-        let rows = Self::rows_of(&spec, fetch);
-        let partitions = range::split(rows, partitions).len();
         let properties = PlanProperties::new(
             equivalences,
             Partitioning::UnknownPartitioning(partitions),
@@ -70,9 +96,15 @@ impl SampleExec {
             projection,
             fetch,
             partitions,
+            segment_rows,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         })
+    }
+
+    /// Whether its partitions are segments.
+    pub(super) fn is_of_segments(&self) -> bool {
+        self.segment_rows.is_some()
     }
 
     /// What is sampled.
@@ -96,7 +128,14 @@ impl SampleExec {
     /// The rows of each partition.
     #[must_use]
     pub fn ranges(&self) -> Vec<Range<u64>> {
-        range::split(Self::rows_of(&self.spec, self.fetch), self.partitions)
+        let rows = Self::rows_of(&self.spec, self.fetch);
+        match self.segment_rows {
+            None => range::split(rows, self.partitions),
+            Some(segment) => {
+                let begin = |partition: usize| rows.start + segment * partition as u64;
+                (0..self.partitions).map(|partition| begin(partition)..begin(partition + 1)).collect()
+            }
+        }
     }
 
     fn rows_of(spec: &SampleSpec, fetch: Option<usize>) -> Range<u64> {
@@ -187,6 +226,9 @@ impl ExecutionPlan for SampleExec {
     }
 
     fn repartitioned(&self, target: usize, _config: &ConfigOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if self.segment_rows.is_some() {
+            return Ok(None);
+        }
         let Self { spec, full_schema, projection, fetch, .. } = self.clone();
         let again = Self::try_new(spec, &full_schema, projection, fetch, target)?;
         Ok((again.partitions != self.partitions).then(|| Arc::new(again) as Arc<dyn ExecutionPlan>))
@@ -223,6 +265,9 @@ impl ExecutionPlan for SampleExec {
 
     /// Shortens the range itself: any `n` rows satisfy a limit, and the first `n` cost least.
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        if self.segment_rows.is_some() {
+            return None;
+        }
         let Self { spec, full_schema, projection, partitions, .. } = self.clone();
         Self::try_new(spec, &full_schema, projection, limit, partitions).ok().map(|plan| Arc::new(plan) as _)
     }

@@ -27,6 +27,8 @@ pub struct SampleSpec {
     pub start: u64,
     /// Number of rows.
     pub rows: u64,
+    /// Below 1, tables that refer to each other have so much of their training data's rows in a segment.
+    pub scale: f64,
     /// What the rows are to satisfy.
     pub given: Option<Given>,
     /// What the model's logits are divided by; 1 is the distribution that was learned.

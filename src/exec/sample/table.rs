@@ -1,7 +1,11 @@
 //! A sample as a table.
 
-use super::{SampleExec, SampleSpec, range, schema};
-use crate::{Result, encode::TableEncoder};
+use super::{
+    SampleExec, SampleSpec, range,
+    related::{is_related, plan_related},
+    schema,
+};
+use crate::{Result, store::Manifest};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::{
@@ -16,17 +20,18 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct SampleTable {
     spec: SampleSpec,
+    manifest: Arc<Manifest>,
     schema: SchemaRef,
 }
 
 impl SampleTable {
-    /// The sample `spec` of the model that `encoder` belongs to.
+    /// The sample `spec` of the model of `manifest`.
     ///
     /// # Errors
     /// `row_id` where the table has a column of that name.
-    pub fn new(spec: SampleSpec, encoder: &TableEncoder) -> Result<Self> {
-        let schema = schema::output_schema(encoder.schema(), spec.row_id)?;
-        Ok(Self { spec, schema })
+    pub fn new(spec: SampleSpec, manifest: Arc<Manifest>) -> Result<Self> {
+        let schema = schema::output_schema(manifest.schema(), spec.row_id)?;
+        Ok(Self { spec, manifest, schema })
     }
 }
 
@@ -51,6 +56,10 @@ impl TableProvider for SampleTable {
         let mut spec = self.spec.clone();
         if let Some(limit) = limit {
             spec.rows = spec.rows.min(limit as u64);
+        }
+        if is_related(&self.manifest) {
+            let partitions = state.config().target_partitions();
+            return Ok(plan_related(&spec, Arc::clone(&self.manifest), projection, partitions).await?);
         }
         let partitions = range::split(spec.start..spec.start + spec.rows, state.config().target_partitions()).len();
         Ok(Arc::new(SampleExec::try_new(spec, &self.schema, projection, None, partitions)?))

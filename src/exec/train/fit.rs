@@ -2,7 +2,7 @@
 
 use crate::{
     Result, SynthError,
-    encode::{CodeMatrix, TableEncoder},
+    encode::{CodeMatrix, Layout},
     models::{Checkpoint, EpochReport, FitObserver, FitOptions, Fitted, ModelKind, TrainingData},
     store::{ModelStore, blocking},
 };
@@ -20,8 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 pub struct FittingJob {
     /// The kind of model.
     pub kind: &'static dyn ModelKind,
-    /// The encoder of the rows.
-    pub encoder: Arc<TableEncoder>,
+    /// The shape of the rows.
+    pub layout: Layout,
     /// The rows.
     pub rows: CodeMatrix,
     /// The options.
@@ -95,7 +95,7 @@ impl Fitting {
         let mut observer =
             Observer { epochs: epochs_out, cancelled: Arc::clone(&cancelled), checkpoints: job.checkpoints.clone() };
         let work = move || {
-            let data = TrainingData { layout: job.encoder.layout(), rows: &job.rows };
+            let data = TrainingData { layout: &job.layout, rows: &job.rows };
             let outcome = job.kind.fit(&data, &job.options, job.resume.as_ref(), &mut observer);
             drop(held);
             // Nobody waits for the outcome of a cancelled fit.

@@ -6,15 +6,21 @@ use super::{
     resume::{self, Found},
     rows::RowMaker,
     scan::Scan,
+    schema::SchemaData,
 };
 use crate::{
     Result, SynthError,
-    encode::TableEncoder,
+    encode::{CodeMatrix, Layout, TableEncoder},
     models::ModelKind,
+    relational::{self, Relations, TableFacts},
+    schema::{ColumnRole, TableName},
     store::{ModelStore, NewModel},
 };
 use arrow::record_batch::RecordBatch;
-use datafusion::error::Result as DataFusionResult;
+use datafusion::{
+    error::Result as DataFusionResult,
+    execution::memory_pool::{MemoryConsumer, MemoryReservation},
+};
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -31,6 +37,8 @@ pub(super) struct Job {
     /// The model's name.
     pub(super) name: String,
     pub(super) scan: Scan,
+    /// The tables around it, and its full name.
+    pub(super) schema: Option<(SchemaData, TableName)>,
     /// Columns of the output.
     pub(super) projection: Vec<usize>,
 }
@@ -47,7 +55,7 @@ impl Job {
     }
 
     async fn run_inner(self, out: &Sender<DataFusionResult<RecordBatch>>) -> Result<()> {
-        let Self { spec, table, name, scan, projection } = self;
+        let Self { spec, table, name, scan, schema, projection } = self;
         let store = ModelStore::open(&spec.store)?;
         store.check_writable().await?;
         let turn = turn(&spec.store, &name).await;
@@ -57,11 +65,22 @@ impl Job {
             None => (spec.kind, spec.options.clone()),
         };
 
-        let encoder = Arc::new(learn_encoder(&store, &table, &scan, kind, options.threads).await?);
+        let related = schema.as_ref().filter(|(data, name)| data.plan.is_related(name));
+        let Lesson { encoder, relations, layout, rows, reservation } = match related {
+            Some((data, full_name)) => {
+                let facts = data.facts(full_name, store.roles_for(&table).await?).await?;
+                Lesson::of_facts(facts, kind, options.threads, &scan).await?
+            }
+            None => {
+                let keys = schema.as_ref().map_or_else(Vec::new, |(data, name)| data.plan.single_keys(name));
+                let encoder = Arc::new(learn_encoder(&store, &table, &keys, &scan, kind, options.threads).await?);
+                let (rows, reservation) = scan.encode(&encoder).await?;
+                Lesson { layout: encoder.layout().clone(), encoder, relations: None, rows, reservation }
+            }
+        };
         if let Some(found) = &found {
             found.check_encoder(&encoder)?;
         }
-        let (rows, reservation) = scan.encode(&encoder).await?;
         let checkpoints = CheckpointSlot {
             store: store.clone(),
             name: name.clone(),
@@ -69,7 +88,7 @@ impl Job {
         };
         let job = FittingJob {
             kind,
-            encoder: Arc::clone(&encoder),
+            layout,
             rows,
             options: options.clone(),
             resume: found.map(|found| found.checkpoint),
@@ -90,6 +109,7 @@ impl Job {
             kind: kind.name(),
             source: &table,
             encoder: &encoder,
+            relations: relations.as_ref(),
             model: fitted.model.as_ref(),
             options: &options,
             report: &fitted.report,
@@ -103,15 +123,48 @@ impl Job {
     }
 }
 
+/// What a model is to learn.
+struct Lesson {
+    encoder: Arc<TableEncoder>,
+    relations: Option<Relations>,
+    layout: Layout,
+    rows: CodeMatrix,
+    reservation: MemoryReservation,
+}
+
+impl Lesson {
+    /// Of a table among others.
+    async fn of_facts(facts: TableFacts, kind: &'static dyn ModelKind, threads: usize, scan: &Scan) -> Result<Self> {
+        let learn = move || relational::learn(facts, kind.scheme(), kind.takes_context(), threads);
+        let learned =
+            tokio::task::spawn_blocking(learn).await.map_err(|error| SynthError::Internal(error.to_string()))??;
+        let reservation = MemoryConsumer::new("TrainExec[rows]").register(scan.context.memory_pool());
+        reservation.try_grow(learned.rows.memory_size())?;
+        Ok(Self {
+            encoder: Arc::new(learned.encoder),
+            relations: Some(learned.relations),
+            layout: learned.joint.layout,
+            rows: learned.rows,
+            reservation,
+        })
+    }
+}
+
 /// The first pass.
 async fn learn_encoder(
     store: &ModelStore,
     table: &str,
+    keys: &[String],
     scan: &Scan,
     kind: &'static dyn ModelKind,
     threads: usize,
 ) -> Result<TableEncoder> {
-    let roles = store.roles_for(table).await?;
+    let mut roles = store.roles_for(table).await?;
+    for name in keys {
+        if relational::can_be_generated(scan.plan.schema().field_with_name(name)?.data_type()) {
+            roles.entry(name.clone()).or_insert(ColumnRole::Identifier);
+        }
+    }
     let profile = scan.profile(&roles).await?;
     if profile.rows() == 0 {
         return Err(SynthError::NoRows { reason: "it has no rows".to_owned() });

@@ -17,6 +17,7 @@ mod plan;
 mod resume;
 mod rows;
 mod scan;
+mod schema;
 mod spec;
 mod table;
 

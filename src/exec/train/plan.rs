@@ -1,6 +1,13 @@
 //! The physical plan of a training.
 
-use super::{TrainSpec, job::Job, rows, scan::Scan};
+use super::{
+    TrainSpec,
+    job::Job,
+    rows,
+    scan::Scan,
+    schema::{SchemaData, SchemaPlan},
+};
+use crate::schema::TableName;
 use datafusion::{
     common::{Statistics, assert_or_internal_err, internal_err, stats::Precision, tree_node::TreeNodeRecursion},
     error::{DataFusionError, Result},
@@ -21,6 +28,7 @@ use std::{fmt, sync::Arc};
 pub(super) struct Target {
     pub(super) table: String,
     pub(super) name: String,
+    pub(super) full_name: TableName,
     pub(super) scan: Arc<dyn ExecutionPlan>,
 }
 
@@ -31,13 +39,20 @@ pub(super) struct Target {
 pub struct TrainExec {
     spec: Arc<TrainSpec>,
     targets: Vec<Target>,
+    /// The tables around them, where keys are known.
+    related: Option<SchemaPlan>,
     projection: Vec<usize>,
     properties: Arc<PlanProperties>,
 }
 
 impl TrainExec {
     /// A plan that trains `targets` and yields the columns `projection` of the progress rows.
-    pub(super) fn try_new(spec: Arc<TrainSpec>, targets: Vec<Target>, projection: Vec<usize>) -> Result<Self> {
+    pub(super) fn try_new(
+        spec: Arc<TrainSpec>,
+        targets: Vec<Target>,
+        related: Option<SchemaPlan>,
+        projection: Vec<usize>,
+    ) -> Result<Self> {
         let schema = Arc::new(rows::schema().project(&projection)?);
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
@@ -46,7 +61,7 @@ impl TrainExec {
             Boundedness::Bounded,
         )
         .with_scheduling_type(SchedulingType::Cooperative);
-        Ok(Self { spec, targets, projection, properties: Arc::new(properties) })
+        Ok(Self { spec, targets, related, projection, properties: Arc::new(properties) })
     }
 }
 
@@ -83,12 +98,13 @@ impl ExecutionPlan for TrainExec {
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.targets.iter().map(|target| &target.scan).collect()
+        let related = self.related.iter().flat_map(|related| related.tables.iter().map(|(_, scan)| scan));
+        self.targets.iter().map(|target| &target.scan).chain(related).collect()
     }
 
     /// Repartitioning the scans would only mix their rows, which are kept in partition order.
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false; self.targets.len()]
+        vec![false; self.children().len()]
     }
 
     fn apply_expressions(
@@ -103,10 +119,12 @@ impl ExecutionPlan for TrainExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        assert_or_internal_err!(children.len() == self.targets.len(), "TrainExec has another number of children");
+        assert_or_internal_err!(children.len() == self.children().len(), "TrainExec has another number of children");
         let mut plan = Arc::unwrap_or_clone(self);
-        for (target, scan) in plan.targets.iter_mut().zip(children) {
-            target.scan = scan;
+        let related = plan.related.iter_mut().flat_map(|related| related.tables.iter_mut().map(|(_, scan)| scan));
+        let places = plan.targets.iter_mut().map(|target| &mut target.scan).chain(related);
+        for (place, scan) in places.zip(children) {
+            *place = scan;
         }
         Ok(Arc::new(plan))
     }
@@ -126,14 +144,17 @@ impl ExecutionPlan for TrainExec {
         if partition != 0 {
             return internal_err!("TrainExec has one partition, not {partition}");
         }
+        let related = self.related.clone();
+        let schema = related.clone().map(|plan| SchemaData::new(plan, Arc::clone(&context)));
         let jobs: Vec<Job> = self
             .targets
             .iter()
-            .map(|Target { table, name, scan }| Job {
+            .map(|Target { table, name, full_name, scan }| Job {
                 spec: Arc::clone(&self.spec),
                 table: table.clone(),
                 name: name.clone(),
                 scan: Scan { plan: Arc::clone(scan), context: Arc::clone(&context) },
+                schema: schema.clone().map(|data| (data, full_name.clone())),
                 projection: self.projection.clone(),
             })
             .collect();
@@ -142,6 +163,9 @@ impl ExecutionPlan for TrainExec {
             let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&schema), 1);
             let out = builder.tx();
             builder.spawn(async move {
+                if let Some(related) = related {
+                    related.check().await.map_err(DataFusionError::from)?;
+                }
                 for job in jobs {
                     job.run(&out).await.map_err(DataFusionError::from)?;
                 }

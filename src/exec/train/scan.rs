@@ -5,6 +5,7 @@ use crate::{
     encode::{CodeMatrix, EncodedRows, SubColumnData, TableEncoder, TableProfile},
     schema::ColumnRole,
 };
+use arrow::record_batch::RecordBatch;
 use datafusion::{
     common::runtime::SpawnedTask,
     error::DataFusionError,
@@ -64,11 +65,27 @@ impl Scan {
         whole.ok_or_else(|| SynthError::Internal("a plan without partitions".to_owned()))
     }
 
+    /// All rows, in partition order, and the bytes that they take.
+    pub(super) async fn collect(&self) -> Result<(Vec<RecordBatch>, usize)> {
+        let mut whole = Vec::new();
+        let mut bytes = 0;
+        for task in self.start_each(&Vec::new(), |batches: &mut Vec<RecordBatch>, batch, reservation| {
+            reservation.try_grow(batch.get_array_memory_size())?;
+            batches.push(batch);
+            Ok(())
+        })? {
+            let (batches, reservation) = join(task).await?;
+            bytes += reservation.size();
+            whole.extend(batches);
+        }
+        Ok((whole, bytes))
+    }
+
     /// Folds every partition into a clone of `seed`, each in a task of its own.
     fn start_each<T: Clone + Send + 'static>(
         &self,
         seed: &T,
-        fold: impl Fn(&mut T, arrow::record_batch::RecordBatch, &MemoryReservation) -> Result<()> + Copy + Send + 'static,
+        fold: impl Fn(&mut T, RecordBatch, &MemoryReservation) -> Result<()> + Copy + Send + 'static,
     ) -> Result<Vec<Task<T>>> {
         // Plans may hold state of an earlier run.
         let plan = reset_plan_states(Arc::clone(&self.plan))?;

@@ -2,6 +2,7 @@
 
 use crate::{
     models::{FitOptions, ModelKind, OptionValue},
+    schema::OrphanPolicy,
     torch::DeviceKind,
 };
 use std::collections::BTreeMap;
@@ -58,6 +59,8 @@ pub struct TrainSpec {
     pub overrides: Overrides,
     /// Name of the model; the table's when absent.
     pub name: Option<String>,
+    /// What becomes of rows whose foreign key names no row of the parent.
+    pub orphans: OrphanPolicy,
     /// Continue the checkpoint that an interrupted training left.
     pub resume: bool,
 }

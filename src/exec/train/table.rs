@@ -1,10 +1,14 @@
 //! A training as a table.
 
-use super::{TrainExec, TrainSpec, plan::Target, rows};
+use super::{TrainExec, TrainSpec, plan::Target, rows, schema::SchemaPlan};
 use crate::{
     SynthError,
-    exec::source::{find_table, ordered_scan, schema_of},
-    store::check_name,
+    exec::{
+        keys::{KnownKeys, SessionKeys, Tables, schema_graph},
+        source::{find_table, ordered_scan, schema_of},
+    },
+    schema::TableName,
+    store::{ModelStore, check_name},
 };
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -12,6 +16,7 @@ use datafusion::{
     catalog::{Session, TableProvider},
     common::TableReference,
     error::Result,
+    execution::SessionState,
     logical_expr::{Expr, TableType},
     physical_plan::ExecutionPlan,
 };
@@ -67,10 +72,38 @@ impl TrainTable {
     async fn target(&self, session: &dyn Session, reference: TableReference) -> Result<Target> {
         let name = self.spec.name.clone().unwrap_or_else(|| reference.table().to_owned());
         check_name(&name)?;
-        let table = reference.to_string();
+        let (table, reference_of) = (reference.to_string(), reference.clone());
         let provider = find_table(session, &reference).await?;
         let scan = ordered_scan(session, reference, provider).await?;
-        Ok(Target { table, name, scan })
+        let full_name = Tables::of(session).resolve(reference_of);
+        Ok(Target { table, name, full_name, scan })
+    }
+}
+
+impl TrainTable {
+    /// The tables that the targets hang together with, if any do; puts parents before their children.
+    async fn related(&self, session: &dyn Session, targets: &mut [Target]) -> Result<Option<SchemaPlan>> {
+        let Some(state) = session.as_any().downcast_ref::<SessionState>() else { return Ok(None) };
+        let tables = Tables::of(session);
+        let store = ModelStore::open(&self.spec.store)?;
+        let known = KnownKeys::gather(&tables, SessionKeys::of(session).as_deref(), &store).await?;
+        let names: Vec<TableName> = targets.iter().map(|target| target.full_name.clone()).collect();
+        let (mut plan, related) = SchemaPlan::new(state, known, self.spec.orphans, &names).await?;
+        if plan.keys.keys.is_empty() && plan.keys.foreign_keys.is_empty() {
+            return Ok(None);
+        }
+        for name in related {
+            let Some(provider) = tables.find(&name).await? else { continue };
+            let reference = TableReference::full(name.catalog.clone(), name.schema.clone(), name.table.clone());
+            plan.tables.push((name, ordered_scan(session, reference, provider).await?));
+        }
+        let keys = plan.keys.foreign_keys.iter().map(|(key, _)| key);
+        let (order, graph) = schema_graph(&tables, keys, &names).await?;
+        if let Ok(by_dependency) = graph.order() {
+            let rank = |name: &TableName| by_dependency.tables.iter().position(|&table| order.get(table) == Some(name));
+            targets.sort_by_key(|target| rank(&target.full_name));
+        }
+        Ok(Some(plan))
     }
 }
 
@@ -106,6 +139,7 @@ impl TableProvider for TrainTable {
             targets.push(target);
         }
         let projection = projection.cloned().unwrap_or_else(|| (0..rows::schema().fields().len()).collect());
-        Ok(Arc::new(TrainExec::try_new(Arc::clone(&self.spec), targets, projection)?))
+        let related = self.related(session, &mut targets).await?;
+        Ok(Arc::new(TrainExec::try_new(Arc::clone(&self.spec), targets, related, projection)?))
     }
 }

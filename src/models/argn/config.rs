@@ -15,7 +15,8 @@ const ANY_ORDER: OptionSpec = OptionSpec::float(
     "any_order",
     (0.0, 1.0),
     0.5,
-    "Share of each batch that is learned in random orders of the columns instead of the table's.",
+    "Share of each batch that is learned in random orders of the columns instead of the table's. Tables that depend on a \
+    parent are learned in their own order alone.",
 );
 const SHRINKAGE: OptionSpec = OptionSpec::float(
     "shrinkage",
@@ -44,8 +45,8 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// The configuration that `options` mean for a table of `rows` rows to train on.
-    pub(super) fn new(options: &FitOptions, rows: usize) -> Self {
+    /// The configuration that `options` mean for a table of `rows` rows to train on and `given` sub-columns of context.
+    pub(super) fn new(options: &FitOptions, rows: usize, given: usize) -> Self {
         let batch = options.batch_size.map_or_else(|| default_batch(rows), |rows| rows as usize);
         Self {
             epochs: options.epochs.unwrap_or_else(|| default_epochs(rows)),
@@ -53,7 +54,7 @@ impl Config {
             width: options.number(&WIDTH) as usize,
             embedding_width: options.number(&EMBEDDING_WIDTH) as usize,
             learning_rate: options.number(&LEARNING_RATE),
-            any_order: options.number(&ANY_ORDER),
+            any_order: if given == 0 { options.number(&ANY_ORDER) } else { 0.0 },
             shrinkage: options.number(&SHRINKAGE),
             dropout: options.number(&HIDDEN_DROPOUT),
         }

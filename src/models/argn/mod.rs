@@ -50,6 +50,10 @@ impl ModelKind for Argn {
         true
     }
 
+    fn takes_context(&self) -> bool {
+        true
+    }
+
     fn fit(
         &self,
         data: &TrainingData<'_>,

@@ -43,7 +43,7 @@ impl ArgnModel {
     pub(super) fn new(layout: &Layout, state: ModelState) -> Result<Self> {
         let settings: Settings = state.model_settings("argn")?;
         let (columns, total) = columns(&cardinalities(layout)?, settings.embedding_width);
-        for (name, rows, width) in shapes(&columns, total, settings.width) {
+        for (name, rows, width) in shapes(&columns, layout.given, total, settings.width) {
             state.weight(&name, &[rows, width])?;
         }
         Ok(Self { settings, layout: layout.clone(), columns, tensors: state.tensors })
@@ -55,6 +55,11 @@ impl ArgnModel {
 
     pub(super) fn columns(&self) -> &[Column] {
         &self.columns
+    }
+
+    /// How many columns the model is given.
+    pub(super) fn given(&self) -> usize {
+        self.layout.given
     }
 
     pub(super) fn width(&self) -> usize {
@@ -78,10 +83,12 @@ impl TableModel for ArgnModel {
     }
 
     fn any_order_sampler(&self, settings: &SamplerSettings) -> Result<Box<dyn AnyOrderSampler>> {
-        Ok(Box::new(Sampler::new(self, Reach::All, settings)?))
+        // What is given comes first, and what is known of the others must follow it without a gap.
+        let reach = if self.given() == 0 { Reach::All } else { Reach::Later };
+        Ok(Box::new(Sampler::new(self, reach, settings)?))
     }
 
     fn sampler_memory(&self) -> usize {
-        Sampler::memory(&self.columns, self.settings.width, Reach::All)
+        Sampler::memory(&self.columns, self.given(), self.settings.width)
     }
 }

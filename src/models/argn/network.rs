@@ -40,16 +40,17 @@ pub(super) fn columns(cardinalities: &[usize], widest: usize) -> (Vec<Column>, u
 }
 
 /// Shape of every parameter, by name: `embedding.k` `[K, d]`, `input.k` `[D, width]`, `bias.k` `[1, width]`, `head.k`
-/// `[width, K]`, `head_bias.k` `[1, K]`.
-pub(super) fn shapes(columns: &[Column], total: usize, width: usize) -> Vec<(String, usize, usize)> {
+/// `[width, K]`, `head_bias.k` `[1, K]`. The first `given` columns have embeddings alone.
+pub(super) fn shapes(columns: &[Column], given: usize, total: usize, width: usize) -> Vec<(String, usize, usize)> {
     let of = |(k, column): (usize, &Column)| {
-        [
+        let shapes = [
             (format!("embedding.{k}"), column.cardinality, column.width),
             (format!("input.{k}"), total, width),
             (format!("bias.{k}"), 1, width),
             (format!("head.{k}"), width, column.cardinality),
             (format!("head_bias.{k}"), 1, column.cardinality),
-        ]
+        ];
+        shapes.into_iter().take(if k < given { 1 } else { PER_COLUMN })
     };
     columns.iter().enumerate().flat_map(of).collect()
 }
@@ -65,6 +66,8 @@ const HEAD_BIAS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Network {
     pub(super) columns: Vec<Column>,
+    /// The first so many columns are seen by all others, and not learned.
+    given: usize,
     total: i64,
     width: i64,
     device: Device,
@@ -100,7 +103,8 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// `codes` column by column, all of one length; `ranks` row by row for the last rows, a permutation each.
+    /// `codes` column by column, all of one length; `ranks` row by row for the last rows: a permutation each, given
+    /// columns before all others.
     pub(super) fn new(codes: &[Vec<i64>], ranks: &[f32], device: Device) -> Result<Self> {
         let rows = codes.first().map_or(0, Vec::len) as i64;
         let free = (ranks.len() / codes.len().max(1)) as i64;
@@ -128,16 +132,18 @@ impl Network {
     /// Networks at their start; `frequencies` of every column's codes give the heads' biases.
     pub(super) fn new(
         (columns, total): (Vec<Column>, usize),
+        given: usize,
         width: usize,
         frequencies: &[Vec<f32>],
         regularisation: Regularisation,
         noise: &Noise,
         device: Device,
     ) -> Result<Self> {
-        let parameters = Parameters::new(shapes(&columns, total, width), Kind::Float, device)?;
+        let parameters = Parameters::new(shapes(&columns, given, total, width), Kind::Float, device)?;
         let average = Average::new(&parameters, AVERAGING)?;
         let mut network = Self {
             columns,
+            given,
             total: total as i64,
             width: width as i64,
             device,
@@ -151,18 +157,20 @@ impl Network {
             let (rows, columns) = master.size2()?;
             let mut values = vec![0f32; (rows * columns) as usize];
             let purpose = noise.purpose(&format!("initial/{name}"));
-            match index % PER_COLUMN {
+            let (column, which) =
+                index.checked_sub(given).map_or((index, EMBEDDING), |i| (given + i / PER_COLUMN, i % PER_COLUMN));
+            match which {
                 EMBEDDING => {
                     purpose.fill_normal(0, &mut values);
                     values.iter_mut().for_each(|v| *v *= 0.5);
                 }
                 INPUT | HEAD => {
                     purpose.fill_uniform(0, &mut values);
-                    let bound = if index % PER_COLUMN == INPUT { 1.0 } else { 0.5 } / (rows as f32).sqrt();
+                    let bound = if which == INPUT { 1.0 } else { 0.5 } / (rows as f32).sqrt();
                     values.iter_mut().for_each(|v| *v = (*v * 2.0 - 1.0) * bound);
                 }
                 HEAD_BIAS => {
-                    let logs = frequencies[index / PER_COLUMN].iter().map(|f| (f + 1e-6).ln());
+                    let logs = frequencies[column].iter().map(|f| (f + 1e-6).ln());
                     values.iter_mut().zip(logs).for_each(|(v, log)| *v = log);
                 }
                 _ => {}
@@ -173,12 +181,17 @@ impl Network {
         Ok(network)
     }
 
+    /// The number of a column's parameter.
+    fn parameter(&self, column: usize, which: usize) -> usize {
+        column.checked_sub(self.given).map_or(column, |learned| self.given + learned * PER_COLUMN + which)
+    }
+
     fn weight(&self, column: usize, which: usize) -> Result<Tensor> {
-        self.parameters.weight(column * PER_COLUMN + which)
+        self.parameters.weight(self.parameter(column, which))
     }
 
     fn gradient(&self, column: usize, which: usize) -> Result<Tensor> {
-        self.parameters.gradient(column * PER_COLUMN + which)
+        self.parameters.gradient(self.parameter(column, which))
     }
 
     fn inputs(&self, batch: &Batch) -> Result<Inputs> {
@@ -217,7 +230,7 @@ impl Network {
     pub(super) fn loss(&self, batch: &Batch) -> Result<f64> {
         let inputs = self.inputs(batch)?;
         let mut loss = 0.0;
-        for k in 0..self.columns.len() {
+        for k in self.given..self.columns.len() {
             let (hidden, _, _) = self.hidden(k, batch, &inputs)?;
             let logs = self.log_probabilities(k, &hidden)?;
             loss -=
@@ -234,7 +247,7 @@ impl Network {
             move |(this, batch, inputs): &(&Self, &Batch, &Inputs)| -> Result<(f64, Tensor)> {
                 let by_x = inputs.x.f_zeros_like()?;
                 let mut loss = 0.0;
-                for k in (group..this.columns.len()).step_by(GROUPS) {
+                for k in (this.given + group..this.columns.len()).step_by(GROUPS) {
                     let block = step * this.columns.len() as u64 + k as u64;
                     let kept = this.kept_units(batch.rows, dropout, block)?;
                     loss += this.column_gradients(k, batch, inputs, &kept, &by_x)?;
@@ -323,7 +336,7 @@ mod tests {
         let noise = Noise::new(3, b"test");
         let regularisation = Regularisation { weight_decay: 0.0, dropout: 0.25 };
         let columns = columns(&[3, 4, 5], 3);
-        let network = Network::new(columns, 6, &frequencies, regularisation, &noise, Device::Cpu).unwrap();
+        let network = Network::new(columns, 0, 6, &frequencies, regularisation, &noise, Device::Cpu).unwrap();
         let codes: Vec<Vec<i64>> =
             [3i64, 4, 5].iter().map(|&k| (0..8).map(|row| (row * 7 + 2) % k).collect()).collect();
         let ranks = vec![2.0, 0.0, 1.0, 0.0, 1.0, 2.0, 1.0, 2.0, 0.0];

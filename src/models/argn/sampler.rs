@@ -12,7 +12,7 @@ use crate::{
         AnyOrderSampler, BlockSampler, SamplerSettings,
         tiles::{self, TILE, TILES, TileWorker, push_codes},
     },
-    noise::{Noise, Purpose, unit},
+    noise::{BLOCK_ROWS, Noise, Purpose, unit},
     torch::{
         Rows, RowsMut,
         kernels::{draw, math::vectorised},
@@ -26,6 +26,8 @@ use tch::{Device, Kind, Tensor};
 const TABLE_BYTES: usize = 64 << 20;
 /// Logits held at once.
 const LOGITS: usize = 1 << 22;
+/// Tiles that are not full are padded to a multiple of this many rows.
+const PADDING: usize = 64;
 /// The logit of a code that must not be drawn.
 const NEVER: f64 = -1e30;
 
@@ -44,11 +46,11 @@ pub(super) enum Reach {
 }
 
 impl Reach {
-    /// The first column that column `k` tells something.
-    fn first(self, k: usize) -> usize {
+    /// The first of the columns after the `given` ones that column `k` tells something.
+    fn first(self, k: usize, given: usize) -> usize {
         match self {
-            Self::Later => k + 1,
-            Self::All => 0,
+            Self::Later => given.max(k + 1),
+            Self::All => given,
         }
     }
 }
@@ -64,15 +66,17 @@ enum Contribution {
 /// One thread's share: tensors are shared between workers, buffers are not.
 struct Worker {
     columns: Vec<Column>,
+    /// The first so many columns have no hidden layer and no head: they are never drawn.
+    given: usize,
     width: usize,
     device: Device,
     reach: Reach,
-    /// Biases of all hidden layers, side by side, `[1, columns * width]`.
+    /// Biases of all hidden layers, side by side, `[1, drawn columns * width]`.
     bias: Tensor,
     contributions: Vec<Contribution>,
-    /// Weight and bias per column.
+    /// Weight and bias per drawn column.
     heads: Vec<(Tensor, Tensor)>,
-    /// Hidden layers before their activation, `[TILE, columns * width]`.
+    /// Hidden layers before their activation, `[TILE, drawn columns * width]`.
     sums: Tensor,
     /// One hidden layer, `[TILE, width]`.
     hidden: Tensor,
@@ -86,15 +90,19 @@ struct Question {
 }
 
 impl Question {
-    /// The codes of column `k` that are known in tile `tile`, padded with [`UNKNOWN`].
-    fn known(&self, k: usize, tile: u64) -> Option<Vec<u32>> {
+    /// The codes of column `k` that are known in tile `tile`, padded with [`UNKNOWN`] to `rows` rows.
+    fn known(&self, k: usize, tile: u64, rows: usize) -> Option<Vec<u32>> {
         let codes = self.known.subcolumn(k)?;
-        let first = (tile % TILES as u64) as usize * TILE;
-        let mut known = vec![UNKNOWN; TILE];
-        let codes = codes.get(first..).unwrap_or_default();
+        let mut known = vec![UNKNOWN; rows];
+        let codes = codes.get(first_row(tile)..).unwrap_or_default();
         known.iter_mut().zip(codes).for_each(|(known, &code)| *known = code);
         Some(known)
     }
+}
+
+/// Where tile `tile` begins in its block.
+fn first_row(tile: u64) -> usize {
+    (tile % TILES as u64) as usize * TILE
 }
 
 impl Sampler {
@@ -108,15 +116,17 @@ impl Sampler {
     }
 
     /// Bytes that a sampler of one worker takes.
-    pub(super) fn memory(columns: &[Column], width: usize, reach: Reach) -> usize {
+    pub(super) fn memory(columns: &[Column], given: usize, width: usize) -> usize {
         let total: usize = columns.iter().map(|column| column.width).sum();
         let tables = columns.iter().enumerate().map(|(k, column)| {
-            let reached = (columns.len() - reach.first(k)) * width;
+            let reach = if given == 0 { Reach::All } else { Reach::Later };
+            let reached = (columns.len() - reach.first(k, given)) * width;
             let heads = (width + 1) * column.cardinality;
             heads + (column.cardinality * reached).min(TABLE_BYTES / 4 + column.cardinality * column.width)
         });
         let logits = columns.iter().map(|column| (TILE * column.cardinality).min(2 * LOGITS)).max().unwrap_or(0);
-        4 * (tables.sum::<usize>() + total * columns.len() * width + TILE * (columns.len() + 1) * width + logits)
+        let drawn = columns.len() - given;
+        4 * (tables.sum::<usize>() + total * drawn * width + TILE * (drawn + 1) * width + logits)
     }
 
     fn streams(&self, noise: &Noise) -> Vec<Purpose> {
@@ -132,14 +142,16 @@ impl Sampler {
 impl BlockSampler for Sampler {
     fn sample(&mut self, block: u64, noise: &Noise, out: &mut EncodedRows) -> Result<()> {
         let question = Question { streams: self.streams(noise), known: KnownCodes::default() };
-        tiles::sample(&mut self.workers, block, &question, out)
+        tiles::sample(&mut self.workers, block, BLOCK_ROWS, &question, out)
     }
 }
 
 impl AnyOrderSampler for Sampler {
     fn complete(&mut self, block: u64, noise: &Noise, known: &KnownCodes, out: &mut EncodedRows) -> Result<()> {
         let question = Question { streams: self.streams(noise), known: known.clone() };
-        tiles::sample(&mut self.workers, block, &question, out)
+        // With a context the caller decides how many rows there are, whatever is asked for; without one, LIMIT would.
+        let rows = if self.first()?.given == 0 { BLOCK_ROWS } else { known.rows() };
+        tiles::sample(&mut self.workers, block, rows, &question, out)
     }
 
     fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>> {
@@ -165,14 +177,18 @@ impl AnyOrderSampler for Sampler {
 
 impl Worker {
     fn new(model: &ArgnModel, reach: Reach, settings: &SamplerSettings, device: Device) -> Result<Self> {
-        let (columns, width) = (model.columns().to_vec(), model.width());
+        let (columns, given, width) = (model.columns().to_vec(), model.given(), model.width());
         let ready = |name: &str, k: usize| model.weight(name, k)?.tensor(Kind::Float, device);
-        let all = |name: &str| (0..columns.len()).map(|k| ready(name, k)).collect::<Result<Vec<_>>>();
-        let (inputs, embeddings) = (all("input")?, all("embedding")?);
+        let all = |name: &str| (given..columns.len()).map(|k| ready(name, k)).collect::<Result<Vec<_>>>();
+        let inputs = all("input")?;
+        let embeddings = (0..columns.len()).map(|k| ready("embedding", k)).collect::<Result<Vec<_>>>()?;
         let mut contributions = Vec::with_capacity(columns.len());
         for (k, (column, embedding)) in columns.iter().zip(embeddings).enumerate() {
             let place = |input: &Tensor| input.f_narrow(0, column.at as i64, column.width as i64);
-            let reached = inputs[reach.first(k)..].iter().map(place).collect::<std::result::Result<Vec<_>, _>>()?;
+            let reached = inputs[reach.first(k, given) - given..]
+                .iter()
+                .map(place)
+                .collect::<std::result::Result<Vec<_>, _>>()?;
             let weights = match reached.as_slice() {
                 [] => Tensor::f_zeros([column.width as i64, 0], (Kind::Float, device))?,
                 reached => Tensor::f_cat(reached, 1)?,
@@ -199,14 +215,16 @@ impl Worker {
                 .collect::<Result<Vec<_>>>()?,
         };
         for &(k, code) in &settings.never {
-            let (_, bias) = heads.get(k).ok_or_else(|| SynthError::Internal(format!("no sub-column {k}")))?;
+            let head = k.checked_sub(given).and_then(|drawn| heads.get(drawn));
+            let (_, bias) = head.ok_or_else(|| SynthError::Internal(format!("no sub-column {k}")))?;
             let _ = bias.f_narrow(1, i64::from(code), 1)?.f_fill_(NEVER)?;
         }
         Ok(Self {
-            sums: Tensor::f_zeros([TILE as i64, (columns.len() * width) as i64], (Kind::Float, device))?,
+            sums: Tensor::f_zeros([TILE as i64, ((columns.len() - given) * width) as i64], (Kind::Float, device))?,
             hidden: Tensor::f_zeros([TILE as i64, width as i64], (Kind::Float, device))?,
             rows: EncodedRows::with_capacity(model.layout(), TILE),
             columns,
+            given,
             width,
             device,
             reach,
@@ -224,6 +242,7 @@ impl Worker {
         };
         Ok(Self {
             columns: self.columns.clone(),
+            given: self.given,
             width: self.width,
             device: self.device,
             reach: self.reach,
@@ -241,16 +260,16 @@ impl Worker {
         Ok(self.sums.f_copy_(&self.bias.f_expand_as(&self.sums)?)?)
     }
 
-    /// The hidden layer of column `k`.
-    fn hidden(&mut self, k: usize) -> Result<()> {
-        let (at, width) = (k * self.width, self.width);
+    /// The hidden layer of column `k` in the first `rows` rows.
+    fn hidden(&mut self, k: usize, rows: usize) -> Result<()> {
+        let (at, width) = ((k - self.given) * self.width, self.width);
         if self.device != Device::Cpu {
             let hidden = self.sums.f_narrow(1, at as i64, width as i64)?.f_relu()?;
             return Ok(self.hidden.f_copy_(&hidden)?);
         }
         let sums = Rows::<f32>::of(&self.sums)?;
         let mut hidden = RowsMut::<f32>::of(&mut self.hidden)?;
-        (0..TILE).for_each(|row| relu(&sums.row(row)[at..at + width], hidden.row(row)));
+        (0..rows).for_each(|row| relu(&sums.row(row)[at..at + width], hidden.row(row)));
         Ok(())
     }
 
@@ -259,13 +278,15 @@ impl Worker {
         (LOGITS / self.columns[k].cardinality.max(1)).max(1).next_multiple_of(16).min(TILE)
     }
 
-    /// Draws column `k` of all rows.
+    /// Draws column `k` of as many rows as there are `bits`.
     fn draw(&mut self, k: usize, bits: &[u32]) -> Result<Vec<u32>> {
-        self.hidden(k)?;
-        let (weight, bias) = &self.heads[k];
-        let mut codes = vec![0u32; TILE];
+        let rows = bits.len();
+        self.hidden(k, rows)?;
+        let (weight, bias) = &self.heads[k - self.given];
+        let mut codes = vec![0u32; rows];
         if self.device != Device::Cpu {
-            let logits = bias.f_addmm(&self.hidden, weight)?;
+            let hidden = self.hidden.f_narrow(0, 0, rows as i64)?;
+            let logits = bias.f_addmm(&hidden, weight)?;
             let cumulated = logits.f_softmax(-1, Kind::Float)?.f_cumsum(-1, Kind::Float)?;
             let uniform: Vec<f32> = bits.iter().map(|&bits| unit(bits)).collect();
             let uniform = Tensor::f_from_slice(&uniform)?.f_view([-1, 1])?.f_to_device(self.device)?;
@@ -277,12 +298,12 @@ impl Worker {
         }
         let bias = Rows::<f32>::of(bias)?;
         let step = self.rows_at_once(k);
-        for first in (0..TILE).step_by(step) {
-            let rows = first..(first + step).min(TILE);
-            let logits = self.hidden.f_narrow(0, first as i64, rows.len() as i64)?.f_mm(weight)?;
-            let select = vec![0u32; rows.len()];
+        for first in (0..rows).step_by(step) {
+            let part = first..(first + step).min(rows);
+            let logits = self.hidden.f_narrow(0, first as i64, part.len() as i64)?.f_mm(weight)?;
+            let select = vec![0u32; part.len()];
             let logits = draw::Logits { main: Rows::<f32>::of(&logits)?, extra: bias, select: &select };
-            draw::codes(logits, 0, self.columns[k].cardinality, &bits[rows.clone()], &mut codes[rows]);
+            draw::codes(logits, 0, self.columns[k].cardinality, &bits[part.clone()], &mut codes[part]);
         }
         Ok(codes)
     }
@@ -292,8 +313,8 @@ impl Worker {
         if to.is_empty() {
             return Ok(());
         }
-        let (at, length) = (to.start * self.width, to.len() * self.width);
-        let from = (to.start - self.reach.first(k)) * self.width;
+        let (at, length) = ((to.start - self.given) * self.width, to.len() * self.width);
+        let from = (to.start - self.reach.first(k, self.given)) * self.width;
         if let (Contribution::Table(table), Device::Cpu) = (&self.contributions[k], self.device) {
             let table = Rows::<f32>::of(table)?;
             return write_rows::<f32>(&mut self.sums, |mut sums| {
@@ -319,7 +340,7 @@ impl Worker {
 
     /// Log-probabilities of column `k`'s codes for the first `rows` rows, `[rows, K]`.
     fn log_probabilities(&mut self, k: usize, rows: Range<usize>) -> Result<Vec<f32>> {
-        let (weight, bias) = &self.heads[k];
+        let (weight, bias) = &self.heads[k - self.given];
         let hidden = self.hidden.f_narrow(0, rows.start as i64, rows.len() as i64)?;
         let logs = bias.f_addmm(&hidden, weight)?.f_log_softmax(-1, Kind::Float)?.f_to_device(Device::Cpu)?;
         Ok(Vec::<f32>::try_from(logs.f_contiguous()?.f_view([-1])?)?)
@@ -335,7 +356,7 @@ impl Worker {
                 self.contribute(other, codes, k..k + 1)?;
             }
         }
-        self.hidden(k)?;
+        self.hidden(k, known.rows())?;
         let mut out = Vec::with_capacity(known.rows() * self.columns[k].cardinality);
         for first in (0..known.rows()).step_by(self.rows_at_once(k)) {
             let rows = first..(first + self.rows_at_once(k)).min(known.rows());
@@ -352,7 +373,7 @@ impl Worker {
         let mut out = vec![0f64; known.rows()];
         for k in 0..self.columns.len() {
             let Some(codes) = known.subcolumn(k) else { continue };
-            self.hidden(k)?;
+            self.hidden(k, known.rows())?;
             for first in (0..known.rows()).step_by(self.rows_at_once(k)) {
                 let rows = first..(first + self.rows_at_once(k)).min(known.rows());
                 let logs = self.log_probabilities(k, rows.clone())?;
@@ -374,17 +395,24 @@ impl TileWorker for Worker {
         let _guard = tch::no_grad_guard();
         self.rows.clear();
         self.begin()?;
-        let columns = self.columns.len();
-        let known: Vec<_> = (0..columns).map(|k| question.known(k, tile)).collect();
+        let (columns, given) = (self.columns.len(), self.given);
+        let wanted = if given == 0 { TILE } else { (question.known.rows() - first_row(tile)).min(TILE) };
+        let rows = wanted.next_multiple_of(PADDING).min(TILE);
+        let known: Vec<_> = (0..columns).map(|k| question.known(k, tile, rows)).collect();
         for (k, codes) in known.iter().enumerate() {
             if let Some(codes) = codes {
-                self.contribute(k, codes, 0..columns)?;
+                self.contribute(k, codes, self.reach.first(k, given)..columns)?;
             }
         }
-        let mut bits = vec![0u32; TILE];
-        for (k, purpose) in question.streams.iter().enumerate() {
-            if let Some(known) = known[k].as_ref().filter(|known| !known.contains(&UNKNOWN)) {
-                push_codes(&mut self.rows.subcolumns[k], known);
+        for (k, known) in known.iter().take(given).enumerate() {
+            let code = |code: &u32| if *code == UNKNOWN { 0 } else { *code };
+            let codes = known.as_ref().map_or_else(|| vec![0; wanted], |known| known.iter().map(code).collect());
+            push_codes(&mut self.rows.subcolumns[k], &codes[..wanted]);
+        }
+        let mut bits = vec![0u32; rows];
+        for (k, purpose) in question.streams.iter().enumerate().skip(given) {
+            if let Some(known) = known[k].as_ref().filter(|known| !known[..wanted].contains(&UNKNOWN)) {
+                push_codes(&mut self.rows.subcolumns[k], &known[..wanted]);
                 continue;
             }
             purpose.fill_u32(tile, &mut bits);
@@ -398,9 +426,9 @@ impl TileWorker for Worker {
             } else {
                 self.contribute(k, &codes, k + 1..columns)?;
             }
-            push_codes(&mut self.rows.subcolumns[k], &codes);
+            push_codes(&mut self.rows.subcolumns[k], &codes[..wanted]);
         }
-        self.rows.rows = TILE;
+        self.rows.rows = wanted;
         Ok(())
     }
 

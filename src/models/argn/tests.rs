@@ -158,6 +158,34 @@ fn temperature_sharpens_and_flattens() {
 }
 
 #[test]
+fn a_context_is_obeyed_and_never_drawn() {
+    let (layout, rows) = planted(6000);
+    let layout = Layout { given: 1, ..layout };
+    let fitted = fit(&layout, &rows, &small(20));
+    let names = fitted.model.state().unwrap().tensors;
+    assert!(names.contains_key("embedding.0") && !names.contains_key("head.0") && names.contains_key("head.1"));
+    let mut known = KnownCodes::nothing(3, 2500);
+    known.set(0, (0..2500).map(|row| row % 3).collect());
+    let complete = |threads| {
+        let settings = SamplerSettings::new(DeviceKind::Cpu, threads);
+        let mut out = EncodedRows::with_capacity(&layout, BLOCK_ROWS);
+        let mut sampler = fitted.model.any_order_sampler(&settings).unwrap();
+        sampler.complete(7, &Noise::new(1, b"t"), &known, &mut out).unwrap();
+        out
+    };
+    let out = complete(1);
+    assert_eq!((out.rows, out.subcolumns[2].len()), (2500, 2500), "as many rows as were asked about");
+    assert!((0..2500).all(|row| out.subcolumns[0].code(row) == row as u32 % 3));
+    let code = |k: usize, row: usize| out.subcolumns[k].code(row);
+    let same = (0..2500).filter(|&row| code(1, row) == code(0, row)).count() as f64 / 2500.0;
+    // 9 of 10, and a third of the rest; the standard error is .005.
+    assert!((same - 0.933).abs() < 0.03, "{same}");
+    let sums = (0..2500).filter(|&row| code(2, row) == (code(0, row) + code(1, row)) % 5).count();
+    assert!(sums > 2350, "{sums}");
+    assert_eq!(out, complete(2));
+}
+
+#[test]
 fn a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one() {
     let (layout, rows) = planted(900);
     let data = TrainingData { layout: &layout, rows: &rows };
@@ -201,7 +229,7 @@ fn patience_ends_a_training_that_no_longer_improves() {
 
 #[test]
 fn a_table_without_columns_to_learn_and_one_of_a_single_row_are_models_too() {
-    let layout = Layout { columns: vec![column(0..0, false)], subcolumns: vec![] };
+    let layout = Layout { columns: vec![column(0..0, false)], subcolumns: vec![], given: 0 };
     let rows = EncodedRows { subcolumns: vec![], rows: 50 };
     let fitted = fit(&layout, &rows, &small(2));
     assert_eq!(sample(&*fitted.model, &layout, 1, 1)[0].rows, BLOCK_ROWS);

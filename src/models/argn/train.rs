@@ -44,7 +44,7 @@ impl<'a> ArgnLearner<'a> {
     pub(super) fn new(data: &TrainingData<'a>, options: &FitOptions, split: Split) -> Result<Self> {
         let device = resolve(options.device)?;
         use_threads(1);
-        let config = Config::new(options, split.train.len());
+        let config = Config::new(options, split.train.len(), data.layout.given);
         let noise = Noise::new(options.seed, b"training");
         let cardinalities = cardinalities(data.layout)?;
         let frequencies: Vec<_> = (data.rows.subcolumns.iter().zip(&cardinalities))
@@ -53,7 +53,8 @@ impl<'a> ArgnLearner<'a> {
         let columns = columns(&cardinalities, config.embedding_width);
         let regularisation =
             Regularisation { weight_decay: config.shrinkage / split.train.len() as f64, dropout: config.dropout };
-        let network = Network::new(columns, config.width, &frequencies, regularisation, &noise, device)?;
+        let network =
+            Network::new(columns, data.layout.given, config.width, &frequencies, regularisation, &noise, device)?;
         Ok(Self {
             team: Team::new(if device == Device::Cpu { options.threads.min(2) } else { 1 })?,
             data: *data,
@@ -77,13 +78,13 @@ impl<'a> ArgnLearner<'a> {
         Batch::new(&codes, ranks, self.device)
     }
 
-    /// Random ranks of the columns for `rows` rows.
+    /// Random ranks of the columns for `rows` rows, after those of the given ones.
     fn random_ranks(&self, step: u64, rows: usize) -> Vec<f32> {
         let mut random = self.orders.block(step);
         let mut order: Vec<f32> = (0..self.network.columns.len()).map(|k| k as f32).collect();
         let mut ranks = Vec::with_capacity(rows * order.len());
         for _ in 0..rows {
-            order.shuffle(&mut random);
+            order[self.data.layout.given..].shuffle(&mut random);
             ranks.extend_from_slice(&order);
         }
         ranks
@@ -104,7 +105,7 @@ impl Learner for ArgnLearner<'_> {
     const RATES: &'static str = "`learning_rate`";
 
     fn epochs(&self) -> u32 {
-        if self.network.columns.is_empty() { 0 } else { self.config.epochs }
+        if self.network.columns.len() == self.data.layout.given { 0 } else { self.config.epochs }
     }
 
     fn steps_per_epoch(&self) -> u64 {

@@ -425,6 +425,7 @@ mod tests {
         let config = Config::new(&options);
         let cardinalities = [3, 9];
         let layout = Layout {
+            given: 0,
             columns: vec![
                 ColumnLayout { subcolumns: 0..1, discrete: true },
                 ColumnLayout { subcolumns: 1..2, discrete: true },

@@ -16,7 +16,7 @@ use crate::{
         BlockSampler, HostTensor,
         tiles::{self, TILE, TileWorker, push_codes},
     },
-    noise::{Noise, Purpose},
+    noise::{BLOCK_ROWS, Noise, Purpose},
     torch::{
         Element, Rows, RowsMut, bf16_is_fast, by_kind,
         kernels::{
@@ -79,7 +79,7 @@ impl BlockSampler for Sampler {
             condition: noise.purpose("ctgan/condition"),
             codes: (0..out.subcolumns.len()).map(|i| noise.purpose(&format!("ctgan/code/{i}"))).collect(),
         };
-        tiles::sample(&mut self.workers, block, &streams, out)
+        tiles::sample(&mut self.workers, block, BLOCK_ROWS, &streams, out)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
 /// `a > 0` and whose scalar follows `a`.
 fn planted(rows: usize) -> (Layout, CodeMatrix) {
     let layout = Layout {
+        given: 0,
         columns: vec![column(0..1, true), column(1..2, true), column(2..4, false)],
         subcolumns: vec![
             SubColumn::Code { cardinality: 3 },
@@ -186,7 +187,7 @@ fn tiny_tables_train() {
 
 #[test]
 fn a_table_without_subcolumns_has_nothing_to_learn() {
-    let layout = Layout { columns: vec![column(0..0, false)], subcolumns: Vec::new() };
+    let layout = Layout { columns: vec![column(0..0, false)], subcolumns: Vec::new(), given: 0 };
     let mut rows = EncodedRows::with_capacity(&layout, 0);
     rows.rows = 50;
     let fitted = fit(&layout, &rows, &small(2));

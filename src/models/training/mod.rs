@@ -258,13 +258,18 @@ impl<'a, L: Learner> Training<'a, L> {
     fn validate(&mut self) -> Result<f64> {
         let state = self.learner.model_state()?;
         let model = self.kind.load(self.data.layout, state.clone())?;
-        let mut sampler = model.sampler(&SamplerSettings::new(self.options.device, self.options.threads))?;
+        let settings = SamplerSettings::new(self.options.device, self.options.threads);
         let noise = Noise::new(self.options.seed, b"validation");
-        let mut blocks = Vec::new();
-        for block in 0..VALIDATION_BLOCKS {
-            let mut rows = EncodedRows::with_capacity(self.data.layout, BLOCK_ROWS);
-            sampler.sample(block, &noise, &mut rows)?;
-            blocks.push(rows);
+        let mut blocks: Vec<_> =
+            (0..VALIDATION_BLOCKS).map(|_| EncodedRows::with_capacity(self.data.layout, BLOCK_ROWS)).collect();
+        if self.data.layout.given == 0 {
+            let mut sampler = model.sampler(&settings)?;
+            (0..).zip(&mut blocks).try_for_each(|(block, rows)| sampler.sample(block, &noise, rows))?;
+        } else {
+            let mut sampler = model.any_order_sampler(&settings)?;
+            for (block, rows) in (0..).zip(&mut blocks) {
+                sampler.complete(block, &noise, &self.validator.contexts(self.data.rows, block), rows)?;
+            }
         }
         use_threads(self.learner.libtorch_threads());
         let score = self.validator.score(&blocks) as f32;

@@ -5,8 +5,8 @@
 //! the shapes and the pair trends that users judge by.
 
 use crate::{
-    encode::{CodeMatrix, EncodedRows, Layout, SubColumn},
-    noise::Noise,
+    encode::{CodeMatrix, EncodedRows, KnownCodes, Layout, SubColumn},
+    noise::{BLOCK_ROWS, Noise},
 };
 
 /// Quantile bins of a scalar within each code.
@@ -57,6 +57,8 @@ pub(super) struct Validator {
     pairs: Vec<(usize, usize)>,
     fine: Vec<Vec<f64>>,
     joint: Vec<Vec<f64>>,
+    given: usize,
+    held_out: Vec<usize>,
 }
 
 /// How a feature is binned.
@@ -91,11 +93,27 @@ impl Validator {
         let all = (0..features.len()).flat_map(|a| (0..a).map(move |b| (b, a)));
         let count = features.len() * features.len().saturating_sub(1) / 2;
         let stride = count.div_ceil(PAIRS).max(1);
-        let mut validator =
-            Self { pairs: all.step_by(stride).collect(), fine: Vec::new(), joint: Vec::new(), features };
-        let rows: Vec<usize> = held_out.iter().map(|&row| row as usize).collect();
-        (validator.fine, validator.joint) = validator.histograms(&[(table, &rows)]);
+        let mut validator = Self {
+            pairs: all.step_by(stride).collect(),
+            fine: Vec::new(),
+            joint: Vec::new(),
+            features,
+            given: layout.given,
+            held_out: held_out.iter().map(|&row| row as usize).collect(),
+        };
+        (validator.fine, validator.joint) = validator.histograms(&[(table, &validator.held_out)]);
         validator
+    }
+
+    /// The contexts of held-out rows, again and again, for a block of generated ones.
+    pub(super) fn contexts(&self, table: &CodeMatrix, block: u64) -> KnownCodes {
+        let first = block as usize * BLOCK_ROWS;
+        let rows = || self.held_out.iter().cycle().skip(first % self.held_out.len().max(1)).take(BLOCK_ROWS);
+        let mut known = KnownCodes::nothing(table.subcolumns.len(), BLOCK_ROWS);
+        for (at, codes) in table.subcolumns.iter().enumerate().take(self.given) {
+            known.set(at, rows().map(|&row| codes.code(row)).collect());
+        }
+        known
     }
 
     /// The score of generated rows: in 0..=1, higher is better; 1 where there is nothing to compare.
@@ -201,6 +219,7 @@ mod tests {
 
     fn table(rows: usize, shift: u32) -> (Layout, EncodedRows) {
         let layout = Layout {
+            given: 0,
             columns: vec![
                 ColumnLayout { subcolumns: 0..1, discrete: true },
                 ColumnLayout { subcolumns: 1..3, discrete: false },

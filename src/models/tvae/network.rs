@@ -400,6 +400,7 @@ mod tests {
     fn setting() -> (Network, CodeMatrix) {
         let code = |cardinality| SubColumn::Code { cardinality };
         let layout = Layout {
+            given: 0,
             columns: vec![column(0..1, true), column(1..3, false), column(3..4, true), column(4..6, false)],
             subcolumns: vec![code(3), code(2), SubColumn::Scalar, code(9), SubColumn::Scalar, SubColumn::Scalar],
         };

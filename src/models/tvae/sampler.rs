@@ -15,7 +15,7 @@ use crate::{
         BlockSampler, HostTensor,
         tiles::{self, TILE, TileWorker, push_codes},
     },
-    noise::{Noise, Purpose},
+    noise::{BLOCK_ROWS, Noise, Purpose},
     torch::{
         Rows,
         kernels::{
@@ -84,7 +84,7 @@ impl BlockSampler for Sampler {
             latent: noise.purpose("tvae/latent"),
             draws: (0..out.subcolumns.len()).map(|i| noise.purpose(&format!("tvae/draw/{i}"))).collect(),
         };
-        tiles::sample(&mut self.workers, block, &streams, out)
+        tiles::sample(&mut self.workers, block, BLOCK_ROWS, &streams, out)
     }
 }
 

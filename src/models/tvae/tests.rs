@@ -17,6 +17,7 @@ use crate::{
 /// and whose scalar lies around -.5 and .5 with deviations .05 and .15, and is always 0 in the last mode.
 fn planted(rows: usize) -> (Layout, CodeMatrix) {
     let layout = Layout {
+        given: 0,
         columns: vec![column(0..1, true), column(1..2, true), column(2..4, false)],
         subcolumns: vec![
             SubColumn::Code { cardinality: 3 },
@@ -193,7 +194,7 @@ fn tiny_tables_and_tables_without_subcolumns_are_models_too() {
         assert_eq!(fitted.report.rows, rows.rows as u64);
         sample(&*fitted.model, &layout, 1, 2);
     }
-    let layout = Layout { columns: vec![column(0..0, false)], subcolumns: vec![] };
+    let layout = Layout { columns: vec![column(0..0, false)], subcolumns: vec![], given: 0 };
     let rows = EncodedRows { subcolumns: vec![], rows: 50 };
     let fitted = fit(&layout, &rows, &small(2));
     assert_eq!(fitted.report.epochs, 0);

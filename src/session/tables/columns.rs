@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     Result, SynthError,
+    relational::is_hidden,
     schema::ColumnRole,
     store::{DeclaredRoles, Manifest, ModelStore},
 };
@@ -72,7 +73,8 @@ async fn rows(store: &ModelStore, mut declared: DeclaredRoles) -> Result<Vec<Row
     let mut rows = Vec::new();
     for (table, manifest) in newest {
         let mut overrides = declared.remove(&table).unwrap_or_default();
-        for (field, role) in manifest.encoder.schema().fields().iter().zip(manifest.encoder.roles()) {
+        let learned = manifest.encoder.schema().fields().iter().zip(manifest.encoder.roles());
+        for (field, role) in learned.filter(|(field, _)| !is_hidden(field.name())) {
             let (role, source) = overrides.remove(field.name()).map_or((role, INFERRED), |role| (role, DECLARED));
             let data_type = Some(field.data_type().to_string());
             rows.push(Row { table: table.clone(), column: field.name().clone(), data_type, role, source });

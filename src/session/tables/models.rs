@@ -84,7 +84,7 @@ fn batch(rows: &[Row]) -> Result<RecordBatch> {
         Arc::new(manifests().map(|manifest| manifest.map(get)).collect::<StringArray>())
     };
     let describe = |manifest: Option<&Manifest>| Some(models::kind(&manifest?.kind).ok()?.description());
-    let width = |manifest: &Manifest| u32::try_from(manifest.encoder.schema().fields().len()).unwrap_or(u32::MAX);
+    let width = |manifest: &Manifest| u32::try_from(manifest.schema().fields().len()).unwrap_or(u32::MAX);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.name))),
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.version))),

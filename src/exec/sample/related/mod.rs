@@ -1,0 +1,15 @@
+//! Samples of tables that refer to others: the plans of the parents are children of the plan.
+//!
+//! ```text
+//! RelatedExec: order_items          per segment: collect the parents, count children, then chunks of them in parallel
+//!   ├ RelatedExec: orders             owner: a partition per segment
+//!   │   └ SampleExec: customers
+//!   └ SampleExec: products          matched
+//! ```
+
+mod build;
+mod plan;
+mod shared;
+
+pub(super) use build::{is_related, plan_related};
+pub use plan::RelatedExec;

@@ -1,0 +1,397 @@
+//! The physical plan of a related table's sample.
+
+use super::shared::{Prepared, Shared, prepare};
+use crate::{
+    Result as SynthResult, SynthError,
+    exec::sample::{SampleSpec, schema::ROW_ID},
+    models::SamplerSettings,
+    relational::{Generator, Role},
+    store::Manifest,
+};
+use arrow::{
+    array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions},
+    compute::SortOptions,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use datafusion::{
+    common::{Statistics, assert_or_internal_err, internal_err, stats::Precision, tree_node::TreeNodeRecursion},
+    error::{DataFusionError, Result},
+    execution::{
+        SendableRecordBatchStream, TaskContext,
+        memory_pool::{MemoryConsumer, MemoryReservation},
+    },
+    physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr, PhysicalSortExpr, expressions::Column},
+    physical_plan::{
+        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+        execution_plan::{Boundedness, EmissionType, EvaluationType, SchedulingType},
+        metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet, RecordOutput, Time},
+        statistics::StatisticsArgs,
+        stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
+    },
+};
+use futures::TryStreamExt;
+use std::{fmt, ops::Range, sync::Arc};
+use tokio::sync::mpsc::Sender;
+
+/// Batches that may wait for the consumer, per partition.
+const QUEUE: usize = 2;
+
+/// The parents of a reference, a partition per segment.
+#[derive(Debug, Clone)]
+pub(super) struct Input {
+    pub(super) reference: usize,
+    /// The column that counts their children.
+    pub(super) degree: Option<usize>,
+    /// The segment of partition 0.
+    pub(super) first: u64,
+    pub(super) plan: Arc<dyn ExecutionPlan>,
+}
+
+/// What is generated where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tasks {
+    rows: Range<u64>,
+    segment_rows: u64,
+    /// Per partition.
+    tasks: Vec<Vec<Task>>,
+}
+
+/// A share of a segment's chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Task {
+    segment: u64,
+    share: usize,
+    shares: usize,
+}
+
+impl Tasks {
+    /// `rows` in about `partitions` partitions, in order: some segments each, or shares of one.
+    pub(super) fn new(rows: Range<u64>, segment_rows: u64, partitions: usize) -> Self {
+        let segments: Vec<u64> = if rows.is_empty() {
+            Vec::new()
+        } else {
+            (rows.start / segment_rows..=(rows.end - 1) / segment_rows).collect()
+        };
+        let partitions = partitions.max(1);
+        let shares = if segments.len() >= partitions { 1 } else { partitions.div_ceil(segments.len().max(1)) };
+        let all: Vec<Task> = segments
+            .iter()
+            .flat_map(|&segment| (0..shares).map(move |share| Task { segment, share, shares }))
+            .collect();
+        let parts = partitions.min(all.len()).max(1);
+        let border = |part: usize| part * all.len() / parts;
+        let tasks = (0..parts).map(|part| all[border(part)..border(part + 1)].to_vec()).collect();
+        Self { rows, segment_rows, tasks }
+    }
+
+    /// Whole segments, a partition each.
+    pub(super) fn by_segment(segments: Range<u64>, segment_rows: u64) -> Self {
+        let rows = segments.start * segment_rows..segments.end * segment_rows;
+        let tasks = segments.map(|segment| vec![Task { segment, share: 0, shares: 1 }]).collect();
+        Self { rows, segment_rows, tasks }
+    }
+
+    pub(super) fn rows(&self) -> Range<u64> {
+        self.rows.clone()
+    }
+}
+
+/// Generates a table that refers to others: its children are the plans of the parents, of which each partition is a segment.
+#[derive(Debug, Clone)]
+pub struct RelatedExec {
+    spec: SampleSpec,
+    manifest: Arc<Manifest>,
+    /// Names of the columns, in the order of the output; without the row's number.
+    columns: Vec<String>,
+    /// Where in the output the row's number is.
+    row_id: Option<usize>,
+    tasks: Tasks,
+    inputs: Vec<Input>,
+    shared: Arc<Shared>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl RelatedExec {
+    pub(super) fn try_new(
+        spec: SampleSpec,
+        manifest: Arc<Manifest>,
+        columns: Vec<String>,
+        row_id: Option<usize>,
+        tasks: Tasks,
+        inputs: Vec<Input>,
+    ) -> SynthResult<Self> {
+        let schema = schema_of(&manifest, &columns, row_id, &inputs)?;
+        let mut equivalences = EquivalenceProperties::new(Arc::clone(&schema));
+        if let Some(index) = row_id {
+            let ascending = SortOptions { descending: false, nulls_first: false };
+            let number = Arc::new(Column::new(ROW_ID, index));
+            equivalences.add_orderings([[PhysicalSortExpr::new(number, ascending)]]);
+        }
+        let properties = PlanProperties::new(
+            equivalences,
+            Partitioning::UnknownPartitioning(tasks.tasks.len()),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        )
+        .with_scheduling_type(SchedulingType::Cooperative)
+        .with_evaluation_type(EvaluationType::Lazy);
+        Ok(Self {
+            spec,
+            manifest,
+            columns,
+            row_id,
+            tasks,
+            inputs,
+            shared: Arc::default(),
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        })
+    }
+}
+
+/// The columns by name: the table's own, hidden ones of its model, or its owner's.
+fn schema_of(
+    manifest: &Manifest,
+    columns: &[String],
+    row_id: Option<usize>,
+    inputs: &[Input],
+) -> SynthResult<SchemaRef> {
+    let relations = manifest.relations.as_ref();
+    let owner = relations.and_then(|relations| relations.owner()).map(|(number, _)| number);
+    let owner = inputs.iter().find(|input| Some(input.reference) == owner).map(|input| input.plan.schema());
+    let mut fields: Vec<Arc<Field>> = Vec::with_capacity(columns.len() + 1);
+    for name in columns {
+        let of_owner = || {
+            let name = name.strip_prefix(&crate::relational::owner_column(""))?;
+            Some(owner.as_ref()?.field_with_name(name).ok()?.data_type().clone())
+        };
+        fields.push(if let Ok(field) = manifest.schema().field_with_name(name) {
+            Arc::new(field.clone())
+        } else if let Ok(field) = manifest.encoder.schema().field_with_name(name) {
+            Arc::new(field.clone().with_nullable(true))
+        } else {
+            let data_type = of_owner().ok_or_else(|| SynthError::Internal(format!("no column `{name}`")))?;
+            Arc::new(Field::new(name, data_type, true))
+        });
+    }
+    if let Some(at) = row_id {
+        fields.insert(at, Arc::new(Field::new(ROW_ID, DataType::Int64, false)));
+    }
+    Ok(Arc::new(Schema::new_with_metadata(fields, manifest.schema().metadata().clone())))
+}
+
+impl DisplayAs for RelatedExec {
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.columns.join(", ");
+        let role = |input: &Input| {
+            let reference = self.manifest.relations.as_ref()?.references.get(input.reference)?;
+            let role = if matches!(reference.role, Role::Owner) { "owner" } else { "matched" };
+            Some(format!("{role} {} by ({})", reference.parent, reference.columns.join(", ")))
+        };
+        let parents: Vec<String> = self.inputs.iter().filter_map(role).collect();
+        let parents = parents.join("; ");
+        match format {
+            DisplayFormatType::TreeRender => {
+                let SampleSpec { model, version, seed, .. } = &self.spec;
+                writeln!(f, "model={model}\nversion={version}\nseed={seed}\nparents={parents}")
+            }
+            _ => write!(
+                f,
+                "RelatedExec: {}, segments of {}, partitions={}, parents=[{parents}], projection=[{columns}]",
+                self.spec,
+                self.tasks.segment_rows,
+                self.tasks.tasks.len()
+            ),
+        }
+    }
+}
+
+impl ExecutionPlan for RelatedExec {
+    fn name(&self) -> &'static str {
+        "RelatedExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.inputs.iter().map(|input| &input.plan).collect()
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false; self.inputs.len()]
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        assert_or_internal_err!(children.len() == self.inputs.len(), "RelatedExec has another number of children");
+        let mut plan = Arc::unwrap_or_clone(self);
+        for (input, child) in plan.inputs.iter_mut().zip(children) {
+            if child.properties().output_partitioning().partition_count()
+                != input.plan.properties().output_partitioning().partition_count()
+            {
+                return internal_err!("the partitions of a parent are its segments: they cannot be changed");
+            }
+            input.plan = child;
+        }
+        plan.shared = Arc::default();
+        Ok(Arc::new(plan))
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let Some(tasks) = self.tasks.tasks.get(partition).cloned() else {
+            return internal_err!("no partition {partition} in {}", self.name());
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.spec.threads.unwrap_or_else(|| (cores / self.tasks.tasks.len()).max(1));
+        let reservation = MemoryConsumer::new(format!("RelatedExec[{partition}]")).register(context.memory_pool());
+        let metrics = Metrics::new(&self.metrics, partition);
+        let worker = Worker { plan: self.clone(), context, reservation, metrics, threads, generator: None };
+        let schema = self.schema();
+        let start = async move {
+            let mut builder = RecordBatchReceiverStreamBuilder::new(schema, QUEUE);
+            let out = builder.tx();
+            builder.spawn(async move { worker.run(tasks, out).await.map_err(DataFusionError::from) });
+            Ok::<_, DataFusionError>(builder.build())
+        };
+        // Nothing happens before the first poll.
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), futures::stream::once(start).try_flatten())))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    /// Exact for the whole plan; of single partitions only chunks know.
+    fn statistics_from_inputs(&self, _inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema());
+        if args.partition().is_none() {
+            let rows = &self.tasks.rows;
+            statistics.num_rows = Precision::Exact(usize::try_from(rows.end - rows.start).unwrap_or(usize::MAX));
+        }
+        Ok(Arc::new(statistics))
+    }
+}
+
+/// What EXPLAIN ANALYZE shows, besides rows.
+#[derive(Debug, Clone)]
+struct Metrics {
+    baseline: BaselineMetrics,
+    chunks: Count,
+    /// Time with the parents: collecting and encoding them, counting their children.
+    parents: Time,
+    /// Time in the model, in matching and in decoding.
+    rows: Time,
+}
+
+impl Metrics {
+    fn new(metrics: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+        Self {
+            baseline: BaselineMetrics::new(metrics, partition),
+            chunks: MetricBuilder::new(metrics).counter("chunks", partition),
+            parents: MetricBuilder::new(metrics).subset_time("time_parents", partition),
+            rows: MetricBuilder::new(metrics).subset_time("time_rows", partition),
+        }
+    }
+}
+
+struct Worker {
+    plan: RelatedExec,
+    context: Arc<TaskContext>,
+    reservation: MemoryReservation,
+    metrics: Metrics,
+    threads: usize,
+    /// The model, once it is needed.
+    generator: Option<Generator>,
+}
+
+impl Worker {
+    async fn run(mut self, tasks: Vec<Task>, out: Sender<Result<RecordBatch>>) -> SynthResult<()> {
+        let batch_rows = self.context.session_config().batch_size().max(1);
+        for task in tasks {
+            let cell = self.plan.shared.cell(task.segment);
+            let timer = self.metrics.parents.timer();
+            let spec = &self.plan.spec;
+            let of = (task.segment, self.plan.tasks.segment_rows);
+            let prepared = cell.get_or_try_init(|| prepare(spec, &self.plan.inputs, of, &self.context)).await?;
+            timer.done();
+            self.reservation.try_resize(prepared.segment.memory_size())?;
+            let chunks = prepared.segment.chunks().len();
+            for chunk in task.share * chunks / task.shares..(task.share + 1) * chunks / task.shares {
+                if out.is_closed() {
+                    return Ok(());
+                }
+                let Some(batch) = self.chunk(prepared, task.segment, chunk).await? else { continue };
+                for offset in (0..batch.num_rows()).step_by(batch_rows) {
+                    let part = batch.slice(offset, batch_rows.min(batch.num_rows() - offset));
+                    if out.send(Ok(part.record_output(&self.metrics.baseline))).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of a chunk that are asked for.
+    async fn chunk(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        segment: u64,
+        chunk: usize,
+    ) -> SynthResult<Option<RecordBatch>> {
+        let wanted = self.plan.tasks.rows();
+        let first = segment * self.plan.tasks.segment_rows;
+        let rows = prepared.segment.chunks()[chunk].rows();
+        let (begin, end) = ((first + rows.start).max(wanted.start), (first + rows.end).min(wanted.end));
+        if begin >= end {
+            return Ok(None);
+        }
+        let prepared = Arc::clone(prepared);
+        let settings = SamplerSettings {
+            temperature: self.plan.spec.temperature,
+            ..SamplerSettings::new(self.plan.spec.device, self.threads)
+        };
+        let columns = self.plan.columns.clone();
+        let mut generator = self.generator.take();
+        let timer = self.metrics.rows.timer();
+        let work = move || {
+            let mut ready = match generator.take() {
+                Some(generator) => generator,
+                None => prepared.family.generator(&settings)?,
+            };
+            let child = prepared.family.chunk(&prepared.segment, chunk, &columns, &mut ready)?;
+            Ok::<_, SynthError>((ready, child))
+        };
+        let (generator, child) = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| SynthError::from(DataFusionError::External(Box::new(error))))??;
+        timer.done();
+        self.generator = Some(generator);
+        self.metrics.chunks.add(1);
+        let (offset, length) = ((begin - child.first) as usize, (end - begin) as usize);
+        let part = child.rows.slice(offset, length);
+        let mut arrays: Vec<ArrayRef> = part.columns().to_vec();
+        if let Some(at) = self.plan.row_id {
+            arrays.insert(at, Arc::new(Int64Array::from_iter_values((begin..end).map(u64::cast_signed))));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(length));
+        Ok(Some(RecordBatch::try_new_with_options(self.plan.schema(), arrays, &options)?))
+    }
+}

@@ -1,0 +1,35 @@
+//! Relations: what a row's parents and siblings have to do with it. Knows no SQL; sees models as traits only.
+//!
+//! ```text
+//! roles       which foreign key owns a table's rows, which are matched, implied, trees
+//! relations   what a model keeps of all this; the joint layout of context, attributes and own columns
+//! learn       a table and its parents ──► the rows that a model learns
+//! family      parents of a segment ──► their children: counts, rounds of siblings, matching, keys
+//! degrees slots matching tree unique chains importance    the algorithms, over plain numbers
+//! ```
+
+mod apportion;
+pub mod chains;
+pub mod degrees;
+mod family;
+mod importance;
+mod learn;
+pub mod matching;
+mod relations;
+mod roles;
+pub mod slots;
+pub mod tree;
+#[cfg(test)]
+mod tests;
+pub mod unique;
+
+pub use family::{Child, Family, Generator, ParentRows, Segment};
+pub use learn::{LearnedRows, ReferenceFacts, TableFacts, can_be_generated, learn};
+pub use relations::{
+    Attributes, Children, Context, Domain, Joint, Reference, Relations, Role, Unique, degree_column, depth_column,
+    is_hidden, owner_column, place_code,
+};
+pub use roles::{ReferenceShape, Roles, choose_roles};
+
+/// No row: a reference to nothing.
+pub const NONE: u32 = u32::MAX;
