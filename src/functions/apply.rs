@@ -104,6 +104,14 @@ pub(super) fn applied(
 /// Refuses a model whose kind generates whole rows only; `argument` is what needs more.
 pub(super) fn needs_any_order(arguments: &Arguments, manifest: &Manifest, argument: &str) -> Result<()> {
     let Manifest { kind, name, .. } = manifest;
+    if manifest.relations.as_ref().is_some_and(|relations| !relations.references.is_empty()) {
+        let given = format!("`{name}`, whose rows depend on those of other tables");
+        return Err(arguments.fault(
+            argument,
+            &given,
+            "a model of a table without foreign keys (WHERE filters any rows)",
+        ));
+    }
     if models::kind(kind)?.any_order() {
         return Ok(());
     }

@@ -18,7 +18,7 @@ use crate::{
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, RecordBatchOptions, UInt32Array},
-    compute::{cast, concat, take},
+    compute::{cast, concat, is_not_null, kernels::zip::zip, take},
     datatypes::{DataType, Field, Float64Type, Int32Type, Schema, SchemaRef},
     row::{RowConverter, SortField},
 };
@@ -152,8 +152,10 @@ impl Family {
                     }
                     slots = Some(Slots::new(&degrees, nulls, rows, self.key("slots", at, number)));
                 }
-                Role::Deferred => slots = Some(Slots::new(&degrees, nulls, rows, self.key("slots", at, number))),
-                Role::Implied | Role::Tree(_) => {}
+                Role::Deferred | Role::Implied => {
+                    slots = Some(Slots::new(&degrees, nulls, rows, self.key("slots", at, number)));
+                }
+                Role::Tree(_) => {}
             }
             segment.parents.push(Some(Parents { rows: given.rows, slots, attributes }));
         }
@@ -497,6 +499,7 @@ impl Family {
             wanted.extend(unique.drawn.iter().filter_map(|name| schema.index_of(name).ok()));
         }
         for (at, reference) in self.relations.references.iter().enumerate() {
+            wanted.extend(reference.spares.iter().filter_map(|name| schema.index_of(name).ok()));
             if let Role::Tree(_) = reference.role {
                 let needed = [depth_column(at)].into_iter().chain(self.tree_degrees(reference));
                 let needed = needed.chain(reference.parent_columns.iter().cloned());
@@ -567,16 +570,22 @@ impl Family {
         let mut keys: BTreeMap<String, ArrayRef> = BTreeMap::new();
         for (at, reference) in self.by_width() {
             for (name, parent_name) in reference.columns.iter().zip(&reference.parent_columns) {
-                if keys.contains_key(name) {
-                    continue;
-                }
                 let from = match &reference.role {
                     Role::Tree(_) => own.get(parent_name).cloned(),
                     _ => draft.segment.parents[at].as_ref().and_then(|p| p.rows.column_by_name(parent_name).cloned()),
                 };
                 let Some(from) = from else { continue };
                 let field = self.relations.schema.field_with_name(name)?;
-                keys.insert(name.clone(), cast(&taken(&from, &draft.parents[at])?, field.data_type())?);
+                let values = cast(&taken(&from, &draft.parents[at])?, field.data_type())?;
+                fill(&mut keys, name, values)?;
+            }
+        }
+        for (at, reference) in self.by_width() {
+            for name in &reference.spares {
+                fill(&mut keys, name, own.remove(name).ok_or_else(|| no_column(name))?)?;
+            }
+            if let Some(broken) = &reference.broken {
+                break_off(&mut keys, reference, broken, &draft.parents[at])?;
             }
         }
         for (number, unique) in self.relations.uniques.iter().enumerate().filter(|(_, unique)| !unique.drawn.is_empty())
@@ -670,6 +679,37 @@ impl Family {
         }
         Ok(())
     }
+}
+
+/// Puts `values` where the column called `name` is null.
+fn fill(keys: &mut BTreeMap<String, ArrayRef>, name: &str, values: ArrayRef) -> Result<()> {
+    let filled = match keys.get(name) {
+        Some(there) => zip(&is_not_null(there)?, there, &values)?,
+        None => values,
+    };
+    keys.insert(name.to_owned(), filled);
+    Ok(())
+}
+
+/// Nulls the column `broken` of rows that have no parent and yet no null among the columns of the reference.
+fn break_off(
+    keys: &mut BTreeMap<String, ArrayRef>,
+    reference: &Reference,
+    broken: &str,
+    parents: &[u32],
+) -> Result<()> {
+    let columns: Vec<&ArrayRef> = reference.columns.iter().filter_map(|name| keys.get(name)).collect();
+    let complete = |row: usize| columns.iter().all(|column| column.is_valid(row));
+    let kept: UInt32Array = parents
+        .iter()
+        .enumerate()
+        .map(|(row, &parent)| (parent != NONE || !complete(row)).then_some(row as u32))
+        .collect();
+    if let Some(values) = keys.get(broken) {
+        let values = take(values, &kept, None)?;
+        keys.insert(broken.to_owned(), values);
+    }
+    Ok(())
 }
 
 /// Values that no other segment has: numbers beyond those before, texts with the segment's number.

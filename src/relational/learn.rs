@@ -24,6 +24,8 @@ use std::{
 const CONTEXT: usize = 32;
 /// Columns of a matched parent that rows know at most.
 const ATTRIBUTES: usize = 8;
+/// Nats about the row that a column must tell, all in all, to be among them.
+const LEAST: f64 = 0.004;
 /// Values of a key's column up to which each is a code.
 const KEY_VALUES: usize = 4096;
 /// Combinations of a key's columns that are kept, at most.
@@ -95,7 +97,8 @@ pub fn learn(mut facts: TableFacts, scheme: Scheme, contextual: bool, threads: u
     for (at, reference) in facts.references.iter().enumerate().filter(|(_, r)| r.role == Roles::Tree) {
         depths.insert(at, tree::depths(&reference.index));
     }
-    let own = own_columns(&facts, &depths)?;
+    let spares = (0..facts.references.len()).map(|at| spare_columns(&facts, at)).collect::<Result<Vec<_>>>()?;
+    let own = own_columns(&facts, &depths, &spares)?;
     let encoder = encoder(&own, own_roles(&facts, &own)?, scheme, threads)?;
     let mut own_codes = EncodedRows::with_capacity(encoder.layout(), own.num_rows());
     encoder.encode(&own, &mut own_codes)?;
@@ -141,6 +144,8 @@ pub fn learn(mut facts: TableFacts, scheme: Scheme, contextual: bool, threads: u
             role,
             degrees: Degrees::of(&counts(&reference.index, reference.parents)),
             nulls: reference.index.iter().filter(|&&parent| parent == NONE).count() as u64,
+            spares: spares[at].values.iter().map(|(field, _)| field.name().clone()).collect(),
+            broken: spares[at].broken.clone(),
         });
     }
     let uniques = uniques(&facts)?;
@@ -239,12 +244,16 @@ fn told_apart(index: &[u32], values: &ArrayRef) -> Result<f64> {
 }
 
 /// The table's columns that are of no foreign key, the numbers of children, and the depths in trees.
-fn own_columns(facts: &TableFacts, depths: &BTreeMap<usize, Vec<u32>>) -> Result<RecordBatch> {
+fn own_columns(facts: &TableFacts, depths: &BTreeMap<usize, Vec<u32>>, spares: &[Spares]) -> Result<RecordBatch> {
     let schema = facts.table.schema();
     let in_key = |name: &String| facts.references.iter().any(|reference| reference.columns.contains(name));
     let mut fields: Vec<Arc<Field>> = Vec::new();
     let mut arrays: Vec<ArrayRef> = Vec::new();
     for (field, array) in schema.fields().iter().zip(facts.table.columns()).filter(|(f, _)| !in_key(f.name())) {
+        fields.push(Arc::clone(field));
+        arrays.push(Arc::clone(array));
+    }
+    for (field, array) in spares.iter().flat_map(|spares| &spares.values) {
         fields.push(Arc::clone(field));
         arrays.push(Arc::clone(array));
     }
@@ -263,6 +272,52 @@ fn own_columns(facts: &TableFacts, depths: &BTreeMap<usize, Vec<u32>>) -> Result
     Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
 }
 
+/// What rows without a parent have in the columns of a foreign key, null in all other rows.
+#[derive(Debug, Default)]
+struct Spares {
+    values: Vec<(Arc<Field>, ArrayRef)>,
+    broken: Option<String>,
+}
+
+fn spare_columns(facts: &TableFacts, at: usize) -> Result<Spares> {
+    let reference = &facts.references[at];
+    let alone: Vec<bool> = reference.index.iter().map(|&parent| parent == NONE).collect();
+    if reference.role == Roles::Tree || !alone.contains(&true) {
+        return Ok(Spares::default());
+    }
+    let shared = |name: &&String| {
+        let others = facts.references.iter().enumerate().filter(|(other, _)| *other != at);
+        others.into_iter().any(|(_, other)| other.columns.contains(name))
+    };
+    let schema = facts.table.schema();
+    let column = |name: &String| {
+        facts.table.column_by_name(name).cloned().ok_or_else(|| SynthError::Internal(format!("no column `{name}`")))
+    };
+    let all = reference.columns.iter().map(column).collect::<Result<Vec<_>>>()?;
+    let complete: Vec<bool> = (0..alone.len()).map(|row| alone[row] && all.iter().all(|c| c.is_valid(row))).collect();
+    // The column that says that there is no parent: best none of another key, and the one that says so most often.
+    let in_unique = |name: &&String| facts.uniques.iter().any(|unique| unique.contains(name));
+    let mut broken: Option<(bool, usize, &String)> = None;
+    for (name, values) in reference.columns.iter().zip(&all).filter(|(name, _)| !shared(name)) {
+        let nulls = (0..alone.len()).filter(|&row| alone[row] && values.is_null(row)).count();
+        if broken.is_none_or(|(unique, most, _)| (!in_unique(&name), nulls) > (!unique, most)) {
+            broken = Some((in_unique(&name), nulls, name));
+        }
+    }
+    let broken = broken.map(|(_, _, name)| name.clone());
+    let mut values = Vec::new();
+    for (name, column) in reference.columns.iter().zip(&all).filter(|(name, _)| !shared(name)) {
+        let is_broken = broken.as_ref() == Some(name);
+        let rows: UInt32Array =
+            (0..alone.len()).map(|row| (alone[row] && !(is_broken && complete[row])).then_some(row as u32)).collect();
+        let kept = take(column, &rows, None)?;
+        if kept.null_count() < kept.len() {
+            values.push((Arc::new(schema.field_with_name(name)?.clone().with_nullable(true)), kept));
+        }
+    }
+    Ok(Spares { values, broken })
+}
+
 /// Roles of the own columns: declared ones, and those that keys and hidden columns need.
 fn own_roles(facts: &TableFacts, own: &RecordBatch) -> Result<BTreeMap<String, ColumnRole>> {
     let schema = own.schema();
@@ -271,8 +326,15 @@ fn own_roles(facts: &TableFacts, own: &RecordBatch) -> Result<BTreeMap<String, C
     for field in schema.fields().iter().filter(|field| super::is_hidden(field.name())) {
         roles.insert(field.name().clone(), ColumnRole::Numeric);
     }
+    let in_key = |name: &String| facts.references.iter().any(|reference| reference.columns.contains(name));
+    for field in schema.fields().iter().filter(|field| in_key(field.name())) {
+        if distinct(own.column(schema.index_of(field.name())?))? <= KEY_VALUES {
+            roles.entry(field.name().clone()).or_insert(ColumnRole::Categorical);
+        }
+    }
     for columns in &facts.uniques {
-        let drawn: Vec<&String> = columns.iter().filter(|name| schema.field_with_name(name).is_ok()).collect();
+        let drawn: Vec<&String> =
+            columns.iter().filter(|name| schema.field_with_name(name).is_ok() && !in_key(name)).collect();
         for &name in &drawn {
             let (at, field) =
                 schema.column_with_name(name).ok_or_else(|| SynthError::Internal(format!("no column `{name}`")))?;
@@ -350,7 +412,7 @@ fn telling(
         })
         .filter_map(|at| Some((at, all.layout().columns[at].subcolumns.clone().next()?)))
         .map(|(at, subcolumn)| (at, said.get(subcolumn).copied().unwrap_or(0.0)))
-        .filter(|&(_, said)| said > 0.0)
+        .filter(|&(_, said)| said > LEAST)
         .collect();
     columns.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     let names: Vec<usize> = columns.iter().take(most).map(|&(at, _)| at).collect();

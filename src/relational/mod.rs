@@ -18,9 +18,9 @@ pub mod matching;
 mod relations;
 mod roles;
 pub mod slots;
-pub mod tree;
 #[cfg(test)]
 mod tests;
+pub mod tree;
 pub mod unique;
 
 pub use family::{Child, Family, Generator, ParentRows, Segment};

@@ -50,6 +50,10 @@ pub struct Reference {
     pub degrees: Degrees,
     /// Rows that refer to nothing in the training data.
     pub nulls: u64,
+    /// Those of its columns that have values even so: the model draws them for such rows.
+    pub spares: Vec<String>,
+    /// The column that is null in such rows, whatever the others are.
+    pub broken: Option<String>,
 }
 
 /// What a foreign key does when rows are generated.
@@ -137,7 +141,27 @@ pub fn is_hidden(name: &str) -> bool {
     name.starts_with("synth:")
 }
 
+impl Reference {
+    /// Whether all columns of another reference, which has fewer, are this one's.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.columns.len() > other.columns.len() && other.columns.iter().all(|column| self.columns.contains(column))
+    }
+}
+
 impl Relations {
+    /// Whether the parents of a reference must be there to generate rows; `last` if those of deferred ones already are.
+    #[must_use]
+    pub fn needs_parents(&self, reference: &Reference, last: bool) -> bool {
+        match &reference.role {
+            Role::Owner | Role::Matched(_) => true,
+            Role::Deferred => last,
+            // Only for rows for which the reference that says it all is null.
+            Role::Implied => self.references.iter().any(|wider| wider.nulls > 0 && wider.covers(reference)),
+            Role::Tree(_) => false,
+        }
+    }
+
     /// The foreign key whose parents own the rows.
     #[must_use]
     pub fn owner(&self) -> Option<(usize, &Reference)> {

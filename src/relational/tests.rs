@@ -29,8 +29,10 @@ impl FitObserver for Quiet {
 }
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-    let fields: Vec<Field> =
-        columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), array.null_count() > 0)).collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, array)| Field::new(*name, array.data_type().clone(), array.null_count() > 0))
+        .collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, array)| array).collect()).unwrap()
 }
 
@@ -52,7 +54,7 @@ fn facts() -> TableFacts {
     let class = |good: usize| (good % 3) as i64;
     let (mut owner_of, mut good_of, mut number, mut quantity) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut degrees = vec![0u32; OWNERS];
-    for owner in 0..OWNERS {
+    for (owner, degree) in degrees.iter_mut().enumerate() {
         let count = if grade(owner) == 0 { draw(3) } else { 3 + draw(4) };
         let mut seen = BTreeSet::new();
         for line in 0..count {
@@ -67,7 +69,7 @@ fn facts() -> TableFacts {
             good_of.push(good);
             number.push(i64::from(line) + 1);
             quantity.push(grade(owner) + if good == NONE { 7 } else { 2 * class(good as usize) });
-            degrees[owner] += 1;
+            *degree += 1;
         }
     }
     let mut sold = vec![0i32; GOODS];
@@ -103,9 +105,15 @@ fn facts() -> TableFacts {
             ("quantity", ints(quantity.into_iter())),
         ]),
         roles: [].into(),
-        references: vec![reference("owner", owners, owner_of, Roles::Owner), reference("good", goods, good_of, Roles::Matched)],
+        references: vec![
+            reference("owner", owners, owner_of, Roles::Owner),
+            reference("good", goods, good_of, Roles::Matched),
+        ],
         children: Vec::new(),
-        uniques: vec![vec!["owner_id".to_owned(), "number".to_owned()], vec!["owner_id".to_owned(), "good_id".to_owned()]],
+        uniques: vec![
+            vec!["owner_id".to_owned(), "number".to_owned()],
+            vec!["owner_id".to_owned(), "good_id".to_owned()],
+        ],
     }
 }
 
@@ -113,7 +121,8 @@ fn family() -> (Family, u64, RecordBatch, RecordBatch) {
     let facts = facts();
     let [owners, goods] = [0, 1].map(|at| facts.references[at].rows.clone().unwrap());
     let learned = learn(facts, Scheme::Codes, true, 1).unwrap();
-    let options = FitOptions { epochs: Some(30), seed: 1, device: DeviceKind::Cpu, threads: 1, ..FitOptions::default() };
+    let options =
+        FitOptions { epochs: Some(30), seed: 1, device: DeviceKind::Cpu, threads: 1, ..FitOptions::default() };
     let data = TrainingData { layout: &learned.joint.layout, rows: &learned.rows };
     let fitted = Argn.fit(&data, &options, None, &mut Quiet).unwrap();
     // What is stored must be enough.
@@ -158,9 +167,10 @@ fn children_depend_on_their_parents_and_keys_hold() {
     let share = right.count() as f64 / rows as f64;
     assert!(share > 0.95, "{share}");
     // Goods are used as often as they were; up to what keeps those of an owner apart.
-    let mut sold = vec![0i32; GOODS];
+    let mut sold = [0i32; GOODS];
     good.iter().flatten().for_each(|good| sold[good as usize] += 1);
-    let off: i32 = sold.iter().zip(goods.column(2).as_primitive::<Int32Type>().values()).map(|(a, b)| (a - b).abs()).sum();
+    let off: i32 =
+        sold.iter().zip(goods.column(2).as_primitive::<Int32Type>().values()).map(|(a, b)| (a - b).abs()).sum();
     assert!(f64::from(off) < 0.05 * rows as f64, "{off} of {rows}");
 
     // The same again, whatever columns are asked for; another segment is another sample.
@@ -205,8 +215,7 @@ fn rows_without_context_or_parents_are_kept_apart_too() {
     let data = TrainingData { layout: &learned.joint.layout, rows: &learned.rows };
     let options = FitOptions { epochs: Some(2), seed: 1, device: DeviceKind::Cpu, threads: 1, ..FitOptions::default() };
     let model = Argn.fit(&data, &options, None, &mut Quiet).unwrap().model;
-    let family =
-        Family::new(Arc::new(learned.relations), learned.encoder, model, Noise::new(3, b"family")).unwrap();
+    let family = Family::new(Arc::new(learned.relations), learned.encoder, model, Noise::new(3, b"family")).unwrap();
     let mut generator = family.generator(&SamplerSettings::new(DeviceKind::Cpu, 1)).unwrap();
     let mut all = BTreeSet::new();
     for number in 0..3 {

@@ -22,7 +22,7 @@ use std::{collections::HashMap, sync::OnceLock};
 /// Bins at most.
 const BINS: usize = 100;
 /// Values that a bin should hold at least.
-const ROWS_PER_BIN: f64 = 60.0;
+const ROWS_PER_BIN: f64 = 40.0;
 /// Quantiles kept per bin, both ends included.
 const SKETCH: usize = 9;
 

@@ -28,6 +28,8 @@ struct Rule {
     often: u64,
     /// Else atoms: those with this share of the rows at least ...
     share: f64,
+    /// ... and so many rows, ...
+    rows: f64,
     /// ... that occur this many times as often as their neighbours.
     contrast: f64,
 }
@@ -35,8 +37,8 @@ struct Rule {
 impl Rule {
     fn of(scheme: Scheme) -> Self {
         match scheme {
-            Scheme::ModeSpecific => Self { few: 128, often: 4, share: 0.005, contrast: 4.0 },
-            Scheme::Codes => Self { few: 500, often: 20, share: 0.004, contrast: 0.0 },
+            Scheme::ModeSpecific => Self { few: 128, often: 4, share: 0.005, rows: 2.0, contrast: 4.0 },
+            Scheme::Codes => Self { few: 500, often: 20, share: 0.004, rows: 10.0, contrast: 0.0 },
         }
     }
 }
@@ -172,7 +174,7 @@ fn numbers<W: Lane>(
 
 /// The atoms of a distribution (in value order), and the rest.
 fn split_atoms<W: Lane>(points: Vec<(W, f64)>, rows: u64, rule: &Rule) -> (Vec<W>, Vec<(W, f64)>) {
-    let frequent = rule.share * rows as f64;
+    let frequent = (rule.share * rows as f64).max(rule.rows);
     let stands_out = |i: usize| {
         let around = i.saturating_sub(NEIGHBOURS)..(i + NEIGHBOURS + 1).min(points.len());
         let mut counts: Vec<f64> = around.filter(|&j| j != i).map(|j| points[j].1).collect();
@@ -182,7 +184,7 @@ fn split_atoms<W: Lane>(points: Vec<(W, f64)>, rows: u64, rule: &Rule) -> (Vec<W
     let is_atom: Vec<bool> = points
         .iter()
         .enumerate()
-        .map(|(i, (value, count))| !value.is_finite() || (*count >= frequent && *count >= 2.0 && stands_out(i)))
+        .map(|(i, (value, count))| !value.is_finite() || (*count >= frequent && stands_out(i)))
         .collect();
     let (mut atoms, mut rest) = (Vec::new(), Vec::new());
     for (point, atom) in points.into_iter().zip(is_atom) {

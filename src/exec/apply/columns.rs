@@ -1,7 +1,7 @@
 //! How the columns of a table and of a model's table go together: by name.
 
 use super::{Action, ApplySpec};
-use crate::{Result, SynthError, encode::TableEncoder};
+use crate::{Result, SynthError, encode::TableEncoder, relational::is_hidden};
 use arrow::{
     array::{ArrayRef, new_null_array},
     compute::{self, CastOptions, kernels::zip::zip},
@@ -22,6 +22,12 @@ pub(super) struct Columns {
     pub(super) shared: Vec<(usize, usize)>,
     /// What comes out.
     pub(super) output: SchemaRef,
+}
+
+/// The columns of the model's table, without those that the model counts children in.
+fn visible(schema: &SchemaRef) -> SchemaRef {
+    let fields: Vec<_> = schema.fields().iter().filter(|field| !is_hidden(field.name())).cloned().collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 impl Columns {
@@ -47,7 +53,8 @@ impl Columns {
             }
             shared.push((at, column));
         }
-        let names = || encoder.schema().fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ");
+        let names =
+            || visible(encoder.schema()).fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ");
         if shared.is_empty() || (!foreign.is_empty() && matches!(spec.action, Action::Complete { .. })) {
             let argument = if matches!(spec.action, Action::Complete { .. }) { "given" } else { "table" };
             return Err(SynthError::Argument {
@@ -64,7 +71,7 @@ impl Columns {
         }
         let output = match spec.action {
             Action::Impute => Arc::clone(table),
-            Action::Complete { .. } => Arc::clone(encoder.schema()),
+            Action::Complete { .. } => visible(encoder.schema()),
             Action::LogProbability => {
                 if table.column_with_name(LOG_PROB).is_some() {
                     return Err(SynthError::Argument {

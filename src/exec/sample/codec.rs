@@ -62,7 +62,7 @@ impl PhysicalExtensionCodec for SynthPhysicalCodec {
             sample: plan.spec().clone(),
             projection: plan.projection().to_vec(),
             fetch: plan.fetch(),
-            partitions: plan.ranges().len(),
+            partitions: plan.partitions(),
             schema,
         };
         serde_json::to_writer(bytes, &shipped).map_err(|error| DataFusionError::External(Box::new(error)))

@@ -125,16 +125,22 @@ impl SampleExec {
         &self.projection
     }
 
-    /// The rows of each partition.
+    /// The number of partitions.
     #[must_use]
-    pub fn ranges(&self) -> Vec<Range<u64>> {
+    pub fn partitions(&self) -> usize {
+        self.partitions
+    }
+
+    /// The rows of partition `partition`, if there is one.
+    #[must_use]
+    pub fn range(&self, partition: usize) -> Option<Range<u64>> {
         let rows = Self::rows_of(&self.spec, self.fetch);
         match self.segment_rows {
-            None => range::split(rows, self.partitions),
-            Some(segment) => {
-                let begin = |partition: usize| rows.start + segment * partition as u64;
-                (0..self.partitions).map(|partition| begin(partition)..begin(partition + 1)).collect()
-            }
+            None => range::split(rows, self.partitions).get(partition).cloned(),
+            Some(segment) => (partition < self.partitions).then(|| {
+                let begin = rows.start + segment * partition as u64;
+                begin..begin + segment
+            }),
         }
     }
 
@@ -147,8 +153,8 @@ impl SampleExec {
     fn statistics(&self, partition: Option<usize>) -> Result<Statistics> {
         let rows = match partition {
             None => Self::rows_of(&self.spec, self.fetch),
-            Some(partition) => match self.ranges().get(partition) {
-                Some(range) => range.clone(),
+            Some(partition) => match self.range(partition) {
+                Some(range) => range,
                 None => return internal_err!("no partition {partition} in {self:?}"),
             },
         };
@@ -235,8 +241,7 @@ impl ExecutionPlan for SampleExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let ranges = self.ranges();
-        let Some(rows) = ranges.get(partition).cloned() else {
+        let Some(rows) = self.range(partition) else {
             return internal_err!("no partition {partition} in {self:?}");
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -246,7 +251,7 @@ impl ExecutionPlan for SampleExec {
             projection: self.projection.clone(),
             rows,
             partition,
-            threads: self.spec.threads.unwrap_or_else(|| (cores / ranges.len()).max(1)),
+            threads: self.spec.threads.unwrap_or_else(|| (cores / self.partitions).max(1)),
         };
         Ok(worker.stream(&context, &self.metrics))
     }

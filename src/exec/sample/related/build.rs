@@ -72,12 +72,7 @@ impl Builder<'_> {
                 .ok_or_else(|| SynthError::Internal("a model without relations".to_owned()))?;
             let mut inputs = Vec::new();
             for (number, reference) in relations.references.iter().enumerate() {
-                let needed = match &reference.role {
-                    Role::Owner | Role::Matched(_) => true,
-                    Role::Deferred => last,
-                    Role::Implied | Role::Tree(_) => false,
-                };
-                if needed {
+                if relations.needs_parents(reference, last) {
                     inputs.push(self.input(manifest, relations, (number, reference), &columns).await?);
                 }
             }

@@ -47,13 +47,14 @@ pub(super) struct Input {
     pub(super) plan: Arc<dyn ExecutionPlan>,
 }
 
-/// What is generated where.
+/// What is generated where: shares of segments, in order, dealt out to partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tasks {
     rows: Range<u64>,
     segment_rows: u64,
-    /// Per partition.
-    tasks: Vec<Vec<Task>>,
+    partitions: usize,
+    /// Shares that each segment is cut into.
+    shares: usize,
 }
 
 /// A share of a segment's chunks.
@@ -61,38 +62,46 @@ pub(super) struct Tasks {
 struct Task {
     segment: u64,
     share: usize,
-    shares: usize,
 }
 
 impl Tasks {
-    /// `rows` in about `partitions` partitions, in order: some segments each, or shares of one.
+    /// `rows` in about `partitions` partitions: some segments each, or shares of one.
     pub(super) fn new(rows: Range<u64>, segment_rows: u64, partitions: usize) -> Self {
-        let segments: Vec<u64> = if rows.is_empty() {
-            Vec::new()
-        } else {
-            (rows.start / segment_rows..=(rows.end - 1) / segment_rows).collect()
-        };
-        let partitions = partitions.max(1);
-        let shares = if segments.len() >= partitions { 1 } else { partitions.div_ceil(segments.len().max(1)) };
-        let all: Vec<Task> = segments
-            .iter()
-            .flat_map(|&segment| (0..shares).map(move |share| Task { segment, share, shares }))
-            .collect();
-        let parts = partitions.min(all.len()).max(1);
-        let border = |part: usize| part * all.len() / parts;
-        let tasks = (0..parts).map(|part| all[border(part)..border(part + 1)].to_vec()).collect();
-        Self { rows, segment_rows, tasks }
+        let mut tasks = Self { rows, segment_rows, partitions: partitions.max(1), shares: 1 };
+        let segments = usize::try_from(tasks.segments()).unwrap_or(usize::MAX);
+        if segments < tasks.partitions {
+            tasks.shares = tasks.partitions.div_ceil(segments.max(1));
+        }
+        tasks.partitions = tasks.partitions.min(segments.saturating_mul(tasks.shares)).max(1);
+        tasks
     }
 
     /// Whole segments, a partition each.
     pub(super) fn by_segment(segments: Range<u64>, segment_rows: u64) -> Self {
         let rows = segments.start * segment_rows..segments.end * segment_rows;
-        let tasks = segments.map(|segment| vec![Task { segment, share: 0, shares: 1 }]).collect();
-        Self { rows, segment_rows, tasks }
+        let partitions = usize::try_from(segments.end - segments.start).unwrap_or(usize::MAX);
+        Self { rows, segment_rows, partitions, shares: 1 }
     }
 
     pub(super) fn rows(&self) -> Range<u64> {
         self.rows.clone()
+    }
+
+    fn segments(&self) -> u64 {
+        if self.rows.is_empty() {
+            return 0;
+        }
+        (self.rows.end - 1) / self.segment_rows - self.rows.start / self.segment_rows + 1
+    }
+
+    /// The tasks of a partition.
+    fn of(&self, partition: usize) -> impl Iterator<Item = Task> + Send + use<> {
+        let (first, shares) = (self.rows.start / self.segment_rows, self.shares as u64);
+        // u128: segments times shares times partitions may pass u64.
+        let all = u128::from(self.segments()) * u128::from(shares);
+        let border = |partition: usize| (partition as u128 * all / self.partitions as u128) as u64;
+        (border(partition)..border(partition + 1))
+            .map(move |task| Task { segment: first + task / shares, share: (task % shares) as usize })
     }
 }
 
@@ -130,7 +139,7 @@ impl RelatedExec {
         }
         let properties = PlanProperties::new(
             equivalences,
-            Partitioning::UnknownPartitioning(tasks.tasks.len()),
+            Partitioning::UnknownPartitioning(tasks.partitions),
             EmissionType::Incremental,
             Boundedness::Bounded,
         )
@@ -199,9 +208,7 @@ impl DisplayAs for RelatedExec {
             _ => write!(
                 f,
                 "RelatedExec: {}, segments of {}, partitions={}, parents=[{parents}], projection=[{columns}]",
-                self.spec,
-                self.tasks.segment_rows,
-                self.tasks.tasks.len()
+                self.spec, self.tasks.segment_rows, self.tasks.partitions
             ),
         }
     }
@@ -255,11 +262,12 @@ impl ExecutionPlan for RelatedExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let Some(tasks) = self.tasks.tasks.get(partition).cloned() else {
+        if partition >= self.tasks.partitions {
             return internal_err!("no partition {partition} in {}", self.name());
-        };
+        }
+        let tasks = self.tasks.of(partition);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = self.spec.threads.unwrap_or_else(|| (cores / self.tasks.tasks.len()).max(1));
+        let threads = self.spec.threads.unwrap_or_else(|| (cores / self.tasks.partitions).max(1));
         let reservation = MemoryConsumer::new(format!("RelatedExec[{partition}]")).register(context.memory_pool());
         let metrics = Metrics::new(&self.metrics, partition);
         let worker = Worker { plan: self.clone(), context, reservation, metrics, threads, generator: None };
@@ -322,7 +330,7 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, tasks: Vec<Task>, out: Sender<Result<RecordBatch>>) -> SynthResult<()> {
+    async fn run(mut self, tasks: impl Iterator<Item = Task>, out: Sender<Result<RecordBatch>>) -> SynthResult<()> {
         let batch_rows = self.context.session_config().batch_size().max(1);
         for task in tasks {
             let cell = self.plan.shared.cell(task.segment);
@@ -333,7 +341,8 @@ impl Worker {
             timer.done();
             self.reservation.try_resize(prepared.segment.memory_size())?;
             let chunks = prepared.segment.chunks().len();
-            for chunk in task.share * chunks / task.shares..(task.share + 1) * chunks / task.shares {
+            let shares = self.plan.tasks.shares;
+            for chunk in task.share * chunks / shares..(task.share + 1) * chunks / shares {
                 if out.is_closed() {
                     return Ok(());
                 }
@@ -393,5 +402,32 @@ impl Worker {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(length));
         Ok(Some(RecordBatch::try_new_with_options(self.plan.schema(), arrays, &options)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_share_of_every_segment_is_in_one_partition_in_order(
+            start in 0u64..1_000_000_000_000, len in 1u64..5000, segment in 1u64..700, partitions in 1usize..20,
+        ) {
+            let tasks = Tasks::new(start..start + len, segment, partitions);
+            prop_assert!(tasks.partitions <= partitions);
+            let all: Vec<Task> = (0..tasks.partitions).flat_map(|partition| tasks.of(partition)).collect();
+            let wanted = (start / segment..=(start + len - 1) / segment)
+                .flat_map(|segment| (0..tasks.shares).map(move |share| Task { segment, share }));
+            prop_assert_eq!(all, wanted.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn many_segments_take_no_memory() {
+        let tasks = Tasks::new(0..1 << 60, 3, 2);
+        assert_eq!((tasks.partitions, tasks.shares), (2, 1));
+        assert_eq!(tasks.of(1).next(), Some(Task { segment: ((1 << 60) / 3 + 1) / 2, share: 0 }));
     }
 }
