@@ -190,12 +190,21 @@ impl Average {
         Ok(self.values.f_copy_(&parameters.master)?)
     }
 
-    /// Takes in the parameters after step `number` (from 1).
-    #[allow(clippy::cast_precision_loss)]
-    pub(crate) fn follow(&mut self, parameters: &Parameters, number: u64) -> Result<()> {
+    /// Takes in the parameters after step `number` (from 1), by a team.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+    pub(crate) fn follow(&mut self, parameters: &Parameters, number: u64, team: &Team) -> Result<()> {
         // Early on a plain mean, or the start would weigh on it.
         let decay = self.decay.min(number as f64 / (number as f64 + 10.0));
-        let _ = self.values.f_lerp_(&parameters.master, 1.0 - decay)?;
+        if self.values.device() != Device::Cpu {
+            let _ = self.values.f_lerp_(&parameters.master, 1.0 - decay)?;
+            return Ok(());
+        }
+        let (mut values, master) = (RowsMut::of(&mut self.values)?, Rows::of(&parameters.master)?);
+        let (values, master) = (values.row(0), master.row(0));
+        let part = values.len().div_ceil(team.threads()).next_multiple_of(ALIGNMENT);
+        let share = (1.0 - decay) as f32;
+        let parts = values.chunks_mut(part).zip(master.chunks(part));
+        team.each(parts.map(|(values, master)| move || adam::approach(share, master, values)));
         Ok(())
     }
 

@@ -311,7 +311,7 @@ impl Network {
     pub(super) fn update(&mut self, number: u64, rate: f64, team: &Team) -> Result<()> {
         let adam = Adam { learning_rate: rate, beta1: 0.9, beta2: 0.999, weight_decay: self.weight_decay };
         self.parameters.step(&adam, number, team)?;
-        self.average.follow(&self.parameters, number)
+        self.average.follow(&self.parameters, number, team)
     }
 
     /// The networks at their average weights, to run, not to learn.

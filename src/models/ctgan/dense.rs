@@ -1,6 +1,7 @@
-//! How encoded rows stand in the dense rows that the networks see.
+//! How encoded rows stand in the dense rows that the networks see: scalars and one-hot vectors in the order of the
+//! sub-columns, then the vectors of the embedded ones, side by side.
 
-use super::conditions::Condition;
+use super::{conditions::Condition, generator::ALIGNMENT, tables::Table};
 use crate::{
     encode::{CodeMatrix, Layout, SubColumn, SubColumnData},
     models::embedding::embedding_width,
@@ -14,19 +15,8 @@ pub(super) enum Segment {
     Scalar { at: usize },
     /// A one-hot vector; `distribution` counts these.
     OneHot { at: usize, cardinality: usize, distribution: usize },
-    /// An embedding vector; `table` counts these.
-    Embedded { at: usize, width: usize, cardinality: usize, table: usize },
-}
-
-impl Segment {
-    /// First position and width.
-    pub(super) fn place(self) -> (usize, usize) {
-        match self {
-            Self::Scalar { at } => (at, 1),
-            Self::OneHot { at, cardinality, .. } => (at, cardinality),
-            Self::Embedded { at, width, .. } => (at, width),
-        }
-    }
+    /// An embedding vector: an index into [`Dense::tables`].
+    Embedded { table: usize },
 }
 
 /// A column that rows can be conditioned on.
@@ -49,6 +39,8 @@ pub(super) struct Dense {
     pub(super) segments: Vec<Segment>,
     /// Width of a row.
     pub(super) width: usize,
+    /// The embedded sub-columns; their vectors are the last of a row.
+    pub(super) tables: Vec<Table>,
     /// The discrete columns.
     pub(super) conditions: Vec<ConditionColumn>,
     /// Width of a conditional vector.
@@ -61,33 +53,44 @@ pub(super) struct Dense {
 /// layer's look-up table.
 const CONDITION_LIMIT: u32 = 16_384;
 
-/// Width of an embedding at most.
+/// Width of an embedding at most; half the usual one is enough, and learned sooner.
 const WIDEST: usize = 32;
 
 impl Dense {
     /// Dense rows of `layout`, with embeddings for cardinalities above `threshold`.
     pub(super) fn new(layout: &Layout, threshold: u32) -> Self {
-        let (mut width, mut distributions, mut tables) = (0, 0, 0);
+        let (mut width, mut distributions) = (0, 0);
+        let mut tables = Vec::new();
         let mut segments = Vec::with_capacity(layout.subcolumns.len());
-        for subcolumn in &layout.subcolumns {
+        for (index, subcolumn) in layout.subcolumns.iter().enumerate() {
             let segment = match *subcolumn {
-                SubColumn::Scalar => Segment::Scalar { at: width },
+                SubColumn::Scalar => {
+                    width += 1;
+                    Segment::Scalar { at: width - 1 }
+                }
                 SubColumn::Code { cardinality } if cardinality <= threshold => {
-                    distributions += 1;
                     let cardinality = cardinality as usize;
-                    Segment::OneHot { at: width, cardinality, distribution: distributions - 1 }
+                    let (at, distribution) = (width, distributions);
+                    width += cardinality;
+                    distributions += 1;
+                    Segment::OneHot { at, cardinality, distribution }
                 }
                 SubColumn::Code { cardinality } => {
-                    tables += 1;
                     let cardinality = cardinality as usize;
-                    let width_of = embedding_width(cardinality, WIDEST);
-                    Segment::Embedded { at: width, width: width_of, cardinality, table: tables - 1 }
+                    let first = tables.last().map_or(0, |last: &Table| last.first + last.cardinality);
+                    let width_of = embedding_width(cardinality, 2 * WIDEST).div_ceil(2);
+                    tables.push(Table { subcolumn: index, at: 0, width: width_of, cardinality, first });
+                    Segment::Embedded { table: tables.len() - 1 }
                 }
             };
-            width += segment.place().1;
             segments.push(segment);
         }
-        let mut dense = Self { segments, width, conditions: Vec::new(), condition_width: 0, condition_count: 0 };
+        for table in &mut tables {
+            table.at = width;
+            width += table.width;
+        }
+        let mut dense =
+            Self { segments, width, tables, conditions: Vec::new(), condition_width: 0, condition_count: 0 };
         for column in layout.columns.iter().filter(|column| column.discrete) {
             let subcolumn = column.subcolumns.start;
             let Some(SubColumn::Code { cardinality }) = layout.subcolumns.get(subcolumn).copied() else { continue };
@@ -95,7 +98,10 @@ impl Dense {
                 continue;
             }
             let (at, first) = (dense.condition_width, dense.condition_count);
-            dense.condition_width += dense.segments[subcolumn].place().1;
+            dense.condition_width += match dense.segments[subcolumn] {
+                Segment::Embedded { table } => dense.tables[table].width,
+                _ => cardinality as usize,
+            };
             dense.condition_count += cardinality as usize;
             dense.conditions.push(ConditionColumn { subcolumn, at, cardinality: cardinality as usize, first });
         }
@@ -112,7 +118,7 @@ impl Dense {
     ) {
         let column = &self.conditions[condition.column];
         match self.segments[column.subcolumn] {
-            Segment::Embedded { table, .. } => {
+            Segment::Embedded { table } => {
                 let vector = embeddings[table].row(condition.code).iter().enumerate();
                 vector.for_each(|(i, &value)| rows.push(offset + column.at + i, value));
             }
@@ -120,25 +126,30 @@ impl Dense {
         }
     }
 
-    /// Adds row `row` of `table`, `offset` columns on, to the sparse row under way.
-    pub(super) fn push_row(
-        &self,
-        table: &CodeMatrix,
-        row: usize,
-        embeddings: &[Rows<'_, f32>],
-        offset: usize,
-        rows: &mut SparseRows,
-    ) {
+    /// Adds the scalars and one-hot vectors of row `row` of `table`, `offset` columns on, to the sparse row under way.
+    pub(super) fn push_row(&self, table: &CodeMatrix, row: usize, offset: usize, rows: &mut SparseRows) {
         for (&segment, data) in self.segments.iter().zip(&table.subcolumns) {
             match (segment, data) {
                 (Segment::Scalar { at }, SubColumnData::Scalar(values)) => rows.push(offset + at, values[row]),
-                (Segment::Embedded { at, table, .. }, data) => {
-                    let vector = embeddings[table].row(data.code(row) as usize).iter().enumerate();
-                    vector.for_each(|(i, &value)| rows.push(offset + at + i, value));
-                }
-                (segment, data) => rows.push(offset + segment.place().0 + data.code(row) as usize, 1.0),
+                (Segment::OneHot { at, .. }, data) => rows.push(offset + at + data.code(row) as usize, 1.0),
+                _ => {}
             }
         }
+    }
+
+    /// Width of a row that the next one follows at an aligned place.
+    pub(super) fn padded_width(&self) -> usize {
+        self.width.next_multiple_of(ALIGNMENT)
+    }
+
+    /// Where the vectors of embedded sub-columns begin.
+    pub(super) fn vectors_at(&self) -> usize {
+        self.tables.first().map_or(self.width, |table| table.at)
+    }
+
+    /// Codes of all embedded sub-columns.
+    pub(super) fn code_count(&self) -> usize {
+        self.tables.last().map_or(0, |table| table.first + table.cardinality)
     }
 
     /// Positions of scalars.
@@ -153,22 +164,4 @@ impl Dense {
             |s: &Segment| if let Segment::OneHot { at, cardinality, .. } = *s { Some((at, cardinality)) } else { None };
         self.segments.iter().filter_map(place).collect()
     }
-
-    /// Sub-column, first position, width and cardinality of every embedded segment.
-    pub(super) fn tables(&self) -> Vec<Table> {
-        let table = |(subcolumn, s): (usize, &Segment)| match *s {
-            Segment::Embedded { at, width, cardinality, .. } => Some(Table { subcolumn, at, width, cardinality }),
-            _ => None,
-        };
-        self.segments.iter().enumerate().filter_map(table).collect()
-    }
-}
-
-/// An embedded segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Table {
-    pub(super) subcolumn: usize,
-    pub(super) at: usize,
-    pub(super) width: usize,
-    pub(super) cardinality: usize,
 }

@@ -3,17 +3,21 @@
 //! Two residual layers (each layer's input is all that came before, its output appended) and a linear head. All
 //! layers read prefixes of one matrix, `[noise | hidden 1 | hidden 2]`, so nothing is concatenated. The condition
 //! and the constant 1 are sparse rows: the first rows of every weight are theirs, and their product is a sum of few.
+//!
+//! For an embedded sub-column the head is factored: it makes a vector, and the logits of the codes are its products
+//! with the rows of a table.
 
 use super::{
     conditions::Condition,
     config::Config,
-    dense::{Dense, Segment, Table},
+    dense::{Dense, Segment},
+    tables::Tables,
 };
 use crate::{
     Result,
     noise::{Noise, Purpose},
     torch::{
-        Adam, Average, Element, Parameters, Rows, Team, by_kind, cast,
+        Adam, Average, Element, Parameters, Rows, Team, by_kind,
         kernels::{
             activation::{self, Target},
             norm::{self, Statistics},
@@ -44,7 +48,10 @@ struct Hidden {
 #[derive(Debug)]
 pub(super) struct Generator {
     dense: Arc<Dense>,
+    /// The scalars and one-hot vectors of a row.
     segments: Rc<Segments>,
+    /// The codes of the embedded sub-columns.
+    codes: Rc<Segments>,
     kind: Kind,
     device: Device,
     tau: f32,
@@ -52,37 +59,40 @@ pub(super) struct Generator {
     pub(super) parameters: Parameters,
     hidden: Vec<Hidden>,
     head: usize,
-    /// Embedding matrix and bias of each embedded sub-column.
-    tables: Vec<(Table, usize, usize)>,
+    tables: Tables,
+    /// The first table's bias; the others' follow.
+    table_bias: usize,
     noise_at: usize,
     latent: usize,
     /// What is validated and kept.
     pub(super) average: Average,
 }
 
-impl Pass {
+impl HiddenPass {
     /// Mean and biased variance of each hidden layer over the batch.
     pub(super) fn statistics(&self) -> impl Iterator<Item = (&Tensor, &Tensor)> {
-        self.hidden.iter().map(|(_, statistics)| (&statistics.mean, &statistics.variance))
+        self.layers.iter().map(|(_, statistics)| (&statistics.mean, &statistics.variance))
     }
+}
+
+/// What a forward pass up to the head leaves.
+#[derive(Debug)]
+pub(super) struct HiddenPass {
+    conditions: SparseRows,
+    matrix: Tensor,
+    /// Each layer's product, and the statistics of its normalisation.
+    layers: Vec<(Tensor, Statistics)>,
 }
 
 /// What a forward pass leaves for the backward pass.
 #[derive(Debug)]
 pub(super) struct Pass {
-    conditions: SparseRows,
-    matrix: Tensor,
-    hidden: Vec<(Tensor, Statistics)>,
+    hidden: HiddenPass,
     logits: Tensor,
-    embedded: Vec<EmbeddedPass>,
-}
-
-#[derive(Debug)]
-struct EmbeddedPass {
-    query: Tensor,
-    /// Untempered logits, f32.
-    logits: Tensor,
-    soft: Tensor,
+    /// Logits of the codes of embedded sub-columns.
+    code_logits: Tensor,
+    /// The codes of embedded sub-columns: soft one-hot vectors side by side.
+    pub(super) codes: Tensor,
 }
 
 impl Generator {
@@ -109,10 +119,12 @@ impl Generator {
         }
         let head = shapes.len();
         shapes.push(("head.weight".to_owned(), noise_at + input, dense.width));
-        let mut tables = Vec::new();
-        for table in dense.tables() {
-            tables.push((table, shapes.len(), shapes.len() + 1));
+        let tables = Tables::new(&dense.tables, shapes.len());
+        for table in &dense.tables {
             shapes.push((format!("embedding.{}.weight", table.subcolumn), table.cardinality, table.width));
+        }
+        let table_bias = shapes.len();
+        for table in &dense.tables {
             shapes.push((format!("embedding.{}.bias", table.subcolumn), 1, table.cardinality));
         }
         let adam =
@@ -120,9 +132,12 @@ impl Generator {
         let parameters = Parameters::new(shapes, kind, device)?;
         let average = Average::new(&parameters, config.averaging)?;
         let segments = Segments::new(dense.width, dense.scalars(), dense.distributions(), device)?;
+        let codes = dense.tables.iter().map(|table| (table.first, table.cardinality)).collect();
+        let codes = Segments::new(dense.code_count(), Vec::new(), codes, device)?;
         let mut generator = Self {
             dense,
             segments: Rc::new(segments),
+            codes: Rc::new(codes),
             kind,
             device,
             tau: config.tau,
@@ -131,6 +146,7 @@ impl Generator {
             hidden,
             head,
             tables,
+            table_bias,
             noise_at,
             latent: config.latent,
             average,
@@ -163,25 +179,18 @@ impl Generator {
             master.f_copy_(&Tensor::f_from_slice(&values)?.f_view([rows, columns])?)?;
         }
         debug_assert_eq!(layers.len(), self.hidden.len() + 1);
-        for ((_, _, bias), frequencies) in self.tables.iter().zip(frequencies) {
+        for (bias, frequencies) in (self.table_bias..).zip(frequencies) {
             let logs: Vec<f32> = frequencies.iter().map(|f| (f + 1e-6).ln()).collect();
-            let mut bias = self.parameters.master(*bias)?;
+            let mut bias = self.parameters.master(bias)?;
             bias.f_copy_(&Tensor::f_from_slice(&logs)?.f_view([1, -1])?)?;
         }
         self.average.restart(&self.parameters)?;
         self.parameters.masters_changed()
     }
 
-    /// The embedding matrices in host memory: of the generator itself where that is the CPU's.
-    pub(super) fn embeddings(&self) -> Result<Vec<Tensor>> {
-        let host =
-            |&(_, weight, _): &(Table, usize, usize)| Ok(self.parameters.master(weight)?.f_to_device(Device::Cpu)?);
-        self.tables.iter().map(host).collect()
-    }
-
     /// The conditional vectors of `count` rows as sparse rows, the constant 1 after each.
     fn sparse_conditions(&self, conditions: &[Condition], count: usize) -> Result<SparseRows> {
-        let embeddings = self.embeddings()?;
+        let embeddings = self.tables.host(&self.parameters)?;
         let embeddings = embeddings.iter().map(Rows::<f32>::of).collect::<Result<Vec<_>>>()?;
         let mut rows = SparseRows::new(self.dense.condition_width + 1);
         for row in 0..count {
@@ -222,7 +231,8 @@ impl Generator {
         conditions.add_transposed_product(grad, &mut by_conditions)
     }
 
-    /// Generates a batch under `conditions` (`count` rows) into `out` (`[count, width]`), with the noise of `block`.
+    /// Generates a batch under `conditions` (`count` rows), with the noise of `block`: scalars and one-hot vectors into
+    /// `out` (`[count, width]`), the codes of embedded sub-columns into [`Pass::codes`].
     pub(super) fn forward(
         &self,
         conditions: &[Condition],
@@ -231,6 +241,31 @@ impl Generator {
         block: u64,
         out: &mut Tensor,
     ) -> Result<Pass> {
+        let n = count as i64;
+        let hidden = self.hidden_layers(conditions, count, latent, block)?;
+        let logits = self.affine(&hidden.conditions, &hidden.matrix, self.head)?;
+        let noise = self.gumbel(gumbel, block, n, &self.segments)?;
+        activation::forward(&self.segments, &logits, &noise, self.tau, out)?;
+        let code_logits = Tensor::f_empty([n, self.codes.width as i64], (self.kind, self.device))?;
+        self.tables.to_codes(&self.parameters, &logits, &code_logits)?;
+        for ((table, _), bias) in self.tables.iter().zip(self.table_bias..) {
+            let _ = table.codes(&code_logits)?.f_add_(&self.parameters.weight(bias)?)?;
+        }
+        // Blocks of its own: the purpose is the row's.
+        let noise = self.gumbel(gumbel, block ^ (1 << 48), n, &self.codes)?;
+        let mut codes = code_logits.f_empty_like()?;
+        activation::forward(&self.codes, &code_logits, &noise, self.tau, &mut codes)?;
+        Ok(Pass { hidden, logits, code_logits, codes })
+    }
+
+    /// The hidden layers of [`Generator::forward`].
+    pub(super) fn hidden_layers(
+        &self,
+        conditions: &[Condition],
+        count: usize,
+        latent: &Purpose,
+        block: u64,
+    ) -> Result<HiddenPass> {
         let n = count as i64;
         let last = self.hidden.last().map_or(self.latent, |h| h.input + h.width);
         let conditions = self.sparse_conditions(conditions, count)?;
@@ -243,68 +278,66 @@ impl Generator {
                 rows.row(r).iter_mut().zip(values).for_each(|(slot, &value)| *slot = T::from_f32(value));
             }
         }))?;
-        let mut hidden = Vec::with_capacity(self.hidden.len());
+        let mut layers = Vec::with_capacity(self.hidden.len());
         for layer in &self.hidden {
             let x = self.affine(&conditions, &matrix.f_narrow(1, 0, layer.input as i64)?, layer.weight)?;
             let mut y = matrix.f_narrow(1, layer.input as i64, layer.width as i64)?;
             let (scale, shift) = (self.parameters.master(layer.scale)?, self.parameters.master(layer.shift)?);
             let statistics = norm::forward(&x, &scale, &shift, &mut y)?;
-            hidden.push((x, statistics));
+            layers.push((x, statistics));
         }
-        let logits = self.affine(&conditions, &matrix, self.head)?;
-        let mut noise = Tensor::f_empty([n, self.dense.width as i64], (Kind::Float, Device::Cpu))?;
-        let mut flat = noise.f_view([1, -1])?;
-        write_rows::<f32>(&mut flat, |mut rows| gumbel.fill_gumbel(block, rows.row(0)))?;
-        noise = noise.f_to_device(self.device)?;
-        activation::forward(&self.segments, &logits, &noise, self.tau, out)?;
-        let mut embedded = Vec::with_capacity(self.tables.len());
-        for (number, (table, weight, bias)) in self.tables.iter().enumerate() {
-            let query = logits.f_narrow(1, table.at as i64, table.width as i64)?.f_contiguous()?;
-            let weight = self.parameters.weight(*weight)?;
-            let all = cast(&query.f_mm(&weight.f_tr()?)?, Kind::Float)?.f_add(&self.parameters.master(*bias)?)?;
-            let mut noise = Tensor::f_empty([1, n * table.cardinality as i64], (Kind::Float, Device::Cpu))?;
-            // Its own block numbers: tables share the purpose with the row's Gumbel numbers.
-            let block = block ^ ((number as u64 + 1) << 48);
-            write_rows::<f32>(&mut noise, |mut rows| gumbel.fill_gumbel(block, rows.row(0)))?;
-            let noise = noise.f_view([n, -1])?.f_to_device(self.device)?;
-            let soft = all.f_add(&noise)?.f_div_scalar(f64::from(self.tau))?.f_softmax(-1, Kind::Float)?;
-            let soft = cast(&soft, self.kind)?;
-            out.f_narrow(1, table.at as i64, table.width as i64)?.f_copy_(&soft.f_mm(&weight)?)?;
-            embedded.push(EmbeddedPass { query, logits: all, soft });
-        }
-        Ok(Pass { conditions, matrix, hidden, logits, embedded })
+        Ok(HiddenPass { conditions, matrix, layers })
     }
 
-    /// The gradients of all parameters, given a forward pass, its output and the critic's gradient by it, with the
-    /// cross-entropy on the conditions added. Returns the cross-entropy.
+    /// Gumbel noise for `n` rows of `segments`.
+    fn gumbel(&self, purpose: &Purpose, block: u64, n: i64, segments: &Segments) -> Result<Tensor> {
+        let width = segments.width as i64;
+        let mut noise = Tensor::f_empty([1, n * width], (Kind::Float, Device::Cpu))?;
+        write_rows::<f32>(&mut noise, |mut rows| purpose.fill_gumbel(block, rows.row(0)))?;
+        Ok(noise.f_view([n, width])?.f_to_device(self.device)?)
+    }
+
+    /// The gradients of all parameters, given a forward pass, its output and the critic's gradients by it and by its
+    /// codes, with the cross-entropy on the conditions added. Returns the cross-entropy.
     ///
-    /// The embeddings are the generator's: they learn through what it generates and through the cross-entropy.
-    /// Where they represent real rows and conditions they are constants.
+    /// Where the tables represent conditions they are constants.
     pub(super) fn gradients(
         &self,
         pass: &Pass,
         conditions: &[Condition],
         out: &Tensor,
-        grad_out: &Tensor,
+        (grad_out, grad_codes): (&Tensor, &Tensor),
     ) -> Result<f64> {
-        let n = pass.matrix.size()[0];
         let mut grad = pass.logits.f_empty_like()?;
         activation::backward(&self.segments, out, grad_out, self.tau, &mut grad)?;
-        let target = |condition: &Condition| {
-            let column = &self.dense.conditions[condition.column];
-            match self.dense.segments[column.subcolumn] {
-                Segment::OneHot { distribution, .. } => Some(Target { distribution, code: condition.code }),
+        let mut by_codes = pass.codes.f_empty_like()?;
+        activation::backward(&self.codes, &pass.codes, grad_codes, self.tau, &mut by_codes)?;
+        // Per row, what it must show: among the one-hot vectors, or among the codes.
+        let (mut one_hot, mut embedded) = (Vec::new(), Vec::new());
+        for row in 0..pass.logits.size()[0] as usize {
+            let target = conditions.get(row).map(|condition| {
+                let column = &self.dense.conditions[condition.column];
+                (self.dense.segments[column.subcolumn], condition.code)
+            });
+            one_hot.push(match target {
+                Some((Segment::OneHot { distribution, .. }, code)) => Some(Target { distribution, code }),
                 _ => None,
-            }
-        };
-        let mut targets: Vec<_> = conditions.iter().map(target).collect();
-        targets.resize(n as usize, None);
-        let weight = 1.0 / n as f32;
-        let mut loss = activation::cross_entropy(&self.segments, &pass.logits, &targets, weight, &mut grad)?;
-        for (number, embedded) in pass.embedded.iter().enumerate() {
-            loss += self.learn_embedding(number, embedded, conditions, grad_out, &mut grad)?;
+            });
+            embedded.push(match target {
+                Some((Segment::Embedded { table }, code)) => Some(Target { distribution: table, code }),
+                _ => None,
+            });
         }
-        self.backward(pass, &grad)?;
+        let weight = 1.0 / one_hot.len() as f32;
+        let loss = activation::cross_entropy(&self.segments, &pass.logits, &one_hot, weight, &mut grad)?
+            + activation::cross_entropy(&self.codes, &pass.code_logits, &embedded, weight, &mut by_codes)?;
+        self.tables.gradient(&self.parameters, &by_codes, &pass.logits)?;
+        self.tables.to_vectors(&self.parameters, &by_codes, &grad)?;
+        for ((table, _), bias) in self.tables.iter().zip(self.table_bias..) {
+            let sum = table.codes(&by_codes)?.f_sum_dim_intlist(0, true, Kind::Float)?;
+            self.parameters.gradient(bias)?.f_copy_(&sum)?;
+        }
+        self.backward(&pass.hidden, &grad)?;
         Ok(loss)
     }
 
@@ -312,7 +345,7 @@ impl Generator {
     pub(super) fn update(&mut self, number: u64, rate: f64, team: &Team) -> Result<()> {
         let adam = Adam { learning_rate: self.adam.learning_rate * rate, ..self.adam };
         self.parameters.step(&adam, number, team)?;
-        self.average.follow(&self.parameters, number)
+        self.average.follow(&self.parameters, number, team)
     }
 
     /// The generator at its average weights, to run, not to learn.
@@ -320,6 +353,7 @@ impl Generator {
         Ok(Self {
             dense: self.dense.clone(),
             segments: self.segments.clone(),
+            codes: self.codes.clone(),
             parameters: self.parameters.with_values(&self.average.values)?,
             hidden: self.hidden.clone(),
             tables: self.tables.clone(),
@@ -328,82 +362,52 @@ impl Generator {
         })
     }
 
-    /// Gradients of one embedded sub-column: of its table and bias, and into `grad` of its query.
-    fn learn_embedding(
-        &self,
-        number: usize,
-        pass: &EmbeddedPass,
-        conditions: &[Condition],
-        grad_out: &Tensor,
-        grad: &mut Tensor,
-    ) -> Result<f64> {
-        let (table, weight, bias) = &self.tables[number];
-        let place = |tensor: &Tensor| tensor.f_narrow(1, table.at as i64, table.width as i64);
-        let values = self.parameters.weight(*weight)?;
-        let grad_vector = place(grad_out)?.f_contiguous()?;
-        let by_soft = cast(&grad_vector.f_mm(&values.f_tr()?)?, Kind::Float)?;
-        let soft = cast(&pass.soft, Kind::Float)?;
-        let inner = by_soft.f_mul(&soft)?.f_sum_dim_intlist(-1, true, Kind::Float)?;
-        let mut by_logits = by_soft.f_sub(&inner)?.f_mul(&soft)?.f_div_scalar(f64::from(self.tau))?;
-        let (rows, codes): (Vec<i64>, Vec<i64>) = (conditions.iter().enumerate())
-            .filter(|(_, c)| self.dense.conditions[c.column].subcolumn == table.subcolumn)
-            .map(|(row, c)| (row as i64, c.code as i64))
-            .unzip();
-        let mut loss = 0.0;
-        if !rows.is_empty() {
-            let n = pass.logits.size()[0] as f64;
-            let rows = Tensor::f_from_slice(&rows)?.f_to_device(self.device)?;
-            let codes = Tensor::f_from_slice(&codes)?.f_to_device(self.device)?.f_view([-1, 1])?;
-            let logs = pass.logits.f_index_select(0, &rows)?.f_log_softmax(-1, Kind::Float)?;
-            loss = -logs.f_gather(1, &codes, false)?.f_sum(Kind::Double)?.f_double_value(&[])? / n;
-            let hit = logs.f_zeros_like()?.f_scatter_value(1, &codes, 1.0)?;
-            let _ = by_logits.f_index_add_(0, &rows, &logs.f_exp()?.f_sub(&hit)?.f_div_scalar(n)?)?;
-        }
-        self.parameters.gradient(*bias)?.f_copy_(&by_logits.f_sum_dim_intlist(0, true, Kind::Float)?)?;
-        let by_logits = cast(&by_logits, self.kind)?;
-        let by_table = pass.soft.f_tr()?.f_mm(&grad_vector)?.f_add(&by_logits.f_tr()?.f_mm(&pass.query)?)?;
-        self.parameters.gradient(*weight)?.f_copy_(&by_table)?;
-        place(grad)?.f_copy_(&by_logits.f_mm(&values)?)?;
-        Ok(loss)
-    }
-
     /// The gradients of all layers, from that of the logits.
-    fn backward(&self, pass: &Pass, grad_logits: &Tensor) -> Result<()> {
-        // The largest product of all, and nothing waits for it.
-        let head = |(this, pass, grad): &(&Self, &Pass, &Tensor)| {
+    fn backward(&self, pass: &HiddenPass, grad_logits: &Tensor) -> Result<()> {
+        // Nothing waits for a weight's gradient: it may be taken on another thread.
+        let head = |(this, pass, grad): &(&Self, &HiddenPass, &Tensor)| {
             this.affine_gradient(&pass.conditions, &pass.matrix, grad, this.head)
         };
-        let hidden = |(this, pass, grad): &(&Self, &Pass, &Tensor)| this.backward_hidden(pass, grad);
+        let hidden = |(this, pass, grad): &(&Self, &HiddenPass, &Tensor)| {
+            // By the hidden outputs only: neither noise nor condition learns.
+            let weight = this.matrix_rows(&this.parameters.weight(this.head)?, this.latent)?;
+            this.backward_hidden(pass, &grad.f_mm(&weight.f_tr()?)?, this.hidden.len())
+        };
         let (hidden, head) = overlapped(&(self, pass, grad_logits), hidden, head);
         hidden.and(head)
     }
 
-    fn backward_hidden(&self, pass: &Pass, grad_logits: &Tensor) -> Result<()> {
+    /// The gradients of the first `layers` hidden layers, from that of all outputs (to which it adds).
+    fn backward_hidden(&self, pass: &HiddenPass, by_hidden: &Tensor, layers: usize) -> Result<()> {
+        let Some(earlier) = layers.checked_sub(1) else { return Ok(()) };
         let (matrix, first) = (&pass.matrix, self.latent);
-        // By the hidden outputs only: neither noise nor condition learns.
-        let by_hidden = grad_logits.f_mm(&self.matrix_rows(&self.parameters.weight(self.head)?, first)?.f_tr()?)?;
-        for (layer, (x, statistics)) in self.hidden.iter().zip(&pass.hidden).rev() {
-            let place = |t: &Tensor, at: usize| t.f_narrow(1, at as i64, layer.width as i64);
-            let mut grad_x = x.f_empty_like()?;
-            norm::backward(
-                x,
-                &place(matrix, layer.input)?,
-                &place(&by_hidden, layer.input - first)?,
-                statistics,
-                &self.parameters.master(layer.scale)?,
-                &mut grad_x,
-                &mut self.parameters.gradient(layer.scale)?,
-                &mut self.parameters.gradient(layer.shift)?,
-            )?;
-            let input = matrix.f_narrow(1, 0, layer.input as i64)?;
-            self.affine_gradient(&pass.conditions, &input, &grad_x, layer.weight)?;
+        let (layer, (x, statistics)) = (&self.hidden[earlier], &pass.layers[earlier]);
+        let place = |t: &Tensor, at: usize| t.f_narrow(1, at as i64, layer.width as i64);
+        let mut grad_x = x.f_empty_like()?;
+        norm::backward(
+            x,
+            &place(matrix, layer.input)?,
+            &place(by_hidden, layer.input - first)?,
+            statistics,
+            &self.parameters.master(layer.scale)?,
+            &mut grad_x,
+            &mut self.parameters.gradient(layer.scale)?,
+            &mut self.parameters.gradient(layer.shift)?,
+        )?;
+        let own = |(this, pass, _, grad_x): &(&Self, &HiddenPass, &Tensor, &Tensor)| {
+            let input = pass.matrix.f_narrow(1, 0, layer.input as i64)?;
+            this.affine_gradient(&pass.conditions, &input, grad_x, layer.weight)
+        };
+        let rest = |(this, pass, by_hidden, grad_x): &(&Self, &HiddenPass, &Tensor, &Tensor)| {
             if layer.input > first {
-                let weight = self.matrix_rows(&self.parameters.weight(layer.weight)?, first)?;
+                let weight = this.matrix_rows(&this.parameters.weight(layer.weight)?, first)?;
                 let mut earlier = by_hidden.f_narrow(1, 0, (layer.input - first) as i64)?;
-                let _ = earlier.f_add_(&grad_x.f_mm(&weight.f_tr()?)?)?;
+                let _ = earlier.f_addmm_(grad_x, &weight.f_tr()?)?;
             }
-        }
-        Ok(())
+            this.backward_hidden(pass, by_hidden, earlier)
+        };
+        let (rest, own) = overlapped(&(self, pass, by_hidden, &grad_x), rest, own);
+        rest.and(own)
     }
 }
 
@@ -448,15 +452,16 @@ mod tests {
         // The reference: the same network in libtorch's operations, its gradients automatic.
         let names = generator.parameters.named(&generator.parameters.master).unwrap();
         let weights: Vec<_> = names.iter().map(|(_, master)| master.copy().set_requires_grad(true)).collect();
-        let mut matrix = pass.matrix.narrow(1, 0, generator.latent as i64).copy();
+        let mut matrix = pass.hidden.matrix.narrow(1, 0, generator.latent as i64).copy();
+        let (table_at, table_width) = (generator.head + 1, dense.tables[0].width);
         let mut dense_conditions = vec![0f32; n as usize * generator.noise_at];
         for (row, condition) in dense_conditions.chunks_mut(generator.noise_at).zip(&conditions) {
             row[dense.condition_width] = 1.0;
             if condition.column == 0 {
                 row[condition.code] = 1.0;
             } else {
-                let table = weights[generator.tables[0].1].detach();
-                for j in 0..generator.tables[0].0.width {
+                let table = weights[table_at].detach();
+                for j in 0..table_width {
                     row[3 + j] = table.double_value(&[condition.code as i64, j as i64]) as f32;
                 }
             }
@@ -480,15 +485,16 @@ mod tests {
         let table_noise = Tensor::from_slice(&values).view([n, -1]);
         let tau = f64::from(config.tau);
         let one_hot = ((logits.narrow(1, 0, 3) + row_noise.narrow(1, 0, 3)) / tau).softmax(-1, Kind::Float);
-        let (table, weight, bias) = generator.tables[0];
-        let query = logits.narrow(1, table.at as i64, table.width as i64);
-        let all = query.matmul(&weights[weight].tr()) + &weights[bias];
-        let vector = ((&all + table_noise) / tau).softmax(-1, Kind::Float).matmul(&weights[weight]);
-        let scalar = logits.narrow(1, dense.width as i64 - 1, 1).tanh();
-        let expected = Tensor::cat(&[one_hot, vector, scalar], 1);
-        assert!((&expected - &out).abs().max().double_value(&[]) < 1e-5);
-        let grad_out = (&expected * 3.0).sin().detach();
-        let mut loss = (&expected * &grad_out).sum(Kind::Float);
+        let scalar = logits.narrow(1, 3, 1).tanh();
+        let query = logits.narrow(1, 4, table_width as i64);
+        let all = query.matmul(&weights[table_at].tr()) + &weights[table_at + 1];
+        let codes = ((&all + table_noise) / tau).softmax(-1, Kind::Float);
+        let expected = Tensor::cat(&[one_hot, scalar], 1);
+        assert!((&expected - out.narrow(1, 0, 4)).abs().max().double_value(&[]) < 1e-5);
+        assert!((&codes - &pass.codes).abs().max().double_value(&[]) < 1e-5);
+        let (grad_out, grad_codes) = ((&out * 3.0).sin(), (&pass.codes * 5.0).cos());
+        let mut loss =
+            (&expected * grad_out.narrow(1, 0, 4)).sum(Kind::Float) + (&codes * &grad_codes).sum(Kind::Float);
         let mut cross_entropy = 0.0;
         for (row, condition) in conditions.iter().enumerate() {
             let of = if condition.column == 0 { logits.narrow(1, 0, 3) } else { all.shallow_clone() };
@@ -498,7 +504,7 @@ mod tests {
         }
         loss.backward();
 
-        let ours = generator.gradients(&pass, &conditions, &out, &grad_out).unwrap();
+        let ours = generator.gradients(&pass, &conditions, &out, (&grad_out, &grad_codes)).unwrap();
         assert!((ours - cross_entropy).abs() < 1e-5, "{ours} {cross_entropy}");
         for (i, (name, _)) in names.iter().enumerate() {
             let (wanted, got) = (weights[i].grad(), generator.parameters.gradient(i).unwrap());

@@ -10,6 +10,7 @@ mod dense;
 mod generator;
 mod model;
 mod sampler;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod train;

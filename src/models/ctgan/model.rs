@@ -79,7 +79,7 @@ impl CtganModel {
         }
         let head = get("head.weight", &[input, dense.width])?;
         let mut tables = Vec::new();
-        for table in dense.tables() {
+        for table in &dense.tables {
             tables.push((
                 get(&format!("embedding.{}.weight", table.subcolumn), &[table.cardinality, table.width])?,
                 get(&format!("embedding.{}.bias", table.subcolumn), &[1, table.cardinality])?,
@@ -130,7 +130,8 @@ impl Weights {
             for code in 0..column.cardinality {
                 let vector = &mut vectors[(column.first + code) * width..][..width];
                 match self.dense.segments[column.subcolumn] {
-                    Segment::Embedded { width, table, .. } => {
+                    Segment::Embedded { table } => {
+                        let width = self.dense.tables[table].width;
                         let row = &self.tables[table].0.data[code * width..][..width];
                         vector[column.at..column.at + width].copy_from_slice(row);
                     }

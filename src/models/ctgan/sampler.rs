@@ -8,6 +8,7 @@ use super::{
     conditions::GenerationSampler,
     dense::{Dense, Segment},
     model::Weights,
+    tables::Table,
 };
 use crate::{
     Result,
@@ -47,7 +48,7 @@ struct Worker {
     /// Per hidden layer: weights of noise and earlier outputs, and the table of conditions (f32, on the CPU).
     hidden: Vec<(Tensor, Tensor)>,
     head: (Tensor, Tensor),
-    /// The head's columns of scalars in f32: a scalar rounded to bf16 would show in the data.
+    /// The head's columns of scalars in f32, where the head itself is not: a scalar rounded to bf16 would show in the data.
     scalars: Option<Tensor>,
     /// Weight (transposed) and bias of every embedded column, f32 on the CPU.
     tables: Vec<(Tensor, Tensor)>,
@@ -116,7 +117,7 @@ impl Worker {
         }
         let (head, table) = layer(&weights.head)?;
         let positions: Vec<i64> = dense.scalars().iter().map(|&at| at as i64).collect();
-        let scalars = if positions.is_empty() {
+        let scalars = if positions.is_empty() || kind == Kind::Float {
             None
         } else {
             Some(head.f_index_select(1, &Tensor::f_from_slice(&positions)?)?.f_to_device(device)?)
@@ -218,11 +219,16 @@ impl Worker {
         for (index, &segment) in self.dense.segments.iter().enumerate() {
             match segment {
                 Segment::Scalar { at } => {
-                    let Some(scalars) = scalars else { continue };
-                    let (values, column) = (Rows::<f32>::of(scalars)?, scalar);
-                    scalar += 1;
                     let SubColumnData::Scalar(out) = &mut self.rows.subcolumns[index] else { continue };
-                    out.extend((0..TILE).map(|r| values.row(r)[column] + logits.extra.row(select[r] as usize)[at]));
+                    let added = (select.iter()).map(|&which| logits.extra.row(which as usize)[at]);
+                    match scalars {
+                        Some(scalars) => {
+                            let values = Rows::<f32>::of(scalars)?;
+                            out.extend(added.enumerate().map(|(r, added)| values.row(r)[scalar] + added));
+                        }
+                        None => out.extend(added.enumerate().map(|(r, added)| logits.main.row(r)[at].to_f32() + added)),
+                    }
+                    scalar += 1;
                     tanh_all(out);
                 }
                 Segment::OneHot { at, cardinality, .. } => {
@@ -230,7 +236,8 @@ impl Worker {
                     draw::codes(logits, at, cardinality, &bits, &mut codes);
                     push_codes(&mut self.rows.subcolumns[index], &codes);
                 }
-                Segment::Embedded { at, width, cardinality, table } => {
+                Segment::Embedded { table } => {
+                    let Table { at, width, cardinality, .. } = self.dense.tables[table];
                     streams.codes[index].fill_u32(tile, &mut bits);
                     let (weight, bias) = &self.tables[table];
                     let bias = Rows::<f32>::of(bias)?;

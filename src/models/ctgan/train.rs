@@ -6,9 +6,9 @@
 use super::{
     conditions::{Draw, TrainingSampler},
     config::Config,
-    critic::Critic,
+    critic::{Critic, RealRows},
     dense::Dense,
-    generator::{ALIGNMENT, Generator},
+    generator::{Generator, Pass},
     model::Settings,
 };
 use crate::{
@@ -32,7 +32,6 @@ const VALIDATION_STEPS: u64 = 250;
 /// The two networks, learning.
 pub(super) struct CtganLearner<'a> {
     config: Config,
-    threads: usize,
     team: Team,
     data: TrainingData<'a>,
     dense: Arc<Dense>,
@@ -41,7 +40,6 @@ pub(super) struct CtganLearner<'a> {
     kind: Kind,
     batch: usize,
     steps_per_epoch: u64,
-    row_width: usize,
     streams: Streams,
     generator: Generator,
     critic: Critic,
@@ -59,7 +57,6 @@ struct Streams {
     interpolation: Purpose,
     calibration: Purpose,
     calibration_latent: Purpose,
-    calibration_gumbel: Purpose,
 }
 
 impl Streams {
@@ -77,7 +74,6 @@ impl Streams {
             interpolation: purpose("critic/interpolation"),
             calibration: purpose("calibration/conditions"),
             calibration_latent: purpose("calibration/latent"),
-            calibration_gumbel: purpose("calibration/gumbel"),
         }
     }
 }
@@ -86,10 +82,10 @@ impl<'a> CtganLearner<'a> {
     pub(super) fn new(data: &TrainingData<'a>, options: &FitOptions, split: Split) -> Result<Self> {
         let config = Config::new(options);
         let device = resolve(options.device)?;
-        use_threads(options.threads);
+        use_threads(1);
         let kind = if config.mixed_precision && bf16_is_fast(device) { Kind::BFloat16 } else { Kind::Float };
         let dense = Arc::new(Dense::new(data.layout, config.embedding_threshold));
-        let frequencies: Vec<_> = (dense.tables().iter())
+        let frequencies: Vec<_> = (dense.tables.iter())
             .map(|table| frequencies(&data.rows.subcolumns[table.subcolumn], table.cardinality, &split.train))
             .collect();
         // A whole number of packs; a small table is drawn from with replacement anyway.
@@ -97,18 +93,9 @@ impl<'a> CtganLearner<'a> {
         let steps_per_epoch = (split.train.len() / batch).max(1) as u64;
         let rows = TrainingSampler::new(&dense, data.rows, split.train);
         let noise = Noise::new(options.seed, b"training");
-        let row_width = dense.width.next_multiple_of(ALIGNMENT);
         let generator = Generator::new(dense.clone(), &config, &frequencies, &noise, kind, device)?;
-        let critic = Critic::new(
-            &config,
-            batch / config.pac,
-            (row_width, dense.width, dense.condition_width),
-            &noise,
-            kind,
-            device,
-        )?;
+        let critic = Critic::new(&config, batch / config.pac, &dense, &noise, kind, device)?;
         Ok(Self {
-            threads: options.threads,
             // A GPU is fed by one thread.
             team: Team::new(if device == Device::Cpu { options.threads } else { 1 })?,
             data: *data,
@@ -118,7 +105,6 @@ impl<'a> CtganLearner<'a> {
             kind,
             batch,
             steps_per_epoch,
-            row_width,
             streams: Streams::new(&noise),
             generator,
             critic,
@@ -126,79 +112,92 @@ impl<'a> CtganLearner<'a> {
         })
     }
 
+    fn unpadded(&self, rows: &Tensor) -> Result<Tensor> {
+        Ok(rows.f_narrow(1, 0, self.dense.width as i64)?)
+    }
+
+    /// Generates batch `number` under the conditions of `draw`: rows `[rows, padded width]` without vectors, which the
+    /// critic fills in, and the pass that made them.
+    fn generate(&self, draw: &Draw, noise: (&Purpose, &Purpose), number: u64) -> Result<(Tensor, Pass)> {
+        let shape = [self.batch as i64, self.dense.padded_width() as i64];
+        let rows = Tensor::f_zeros(shape, (self.kind, self.device))?;
+        let pass = self.generator.forward(&draw.conditions, self.batch, noise, number, &mut self.unpadded(&rows)?)?;
+        Ok((rows, pass))
+    }
+
     /// The generator's gradients at `step`, and its loss.
     fn generator_gradients(&self, step: u64) -> Result<f64> {
         let draw = self.rows.draw(&self.streams.own, step, self.batch);
-        let rows = Tensor::f_zeros([self.batch as i64, self.row_width as i64], (self.kind, self.device))?;
-        let mut out = rows.f_narrow(1, 0, self.dense.width as i64)?;
-        let noise = (&self.streams.latent, &self.streams.gumbel);
-        let pass = self.generator.forward(&draw.conditions, self.batch, noise, step, &mut out)?;
+        let (rows, pass) = self.generate(&draw, (&self.streams.latent, &self.streams.gumbel), step)?;
         let conditions = self.packed_conditions(&draw)?;
-        let (loss, grad) = self.critic.judge(&rows, &conditions, &self.streams.judge_dropout, step)?;
-        let grad = grad.f_narrow(1, 0, self.dense.width as i64)?;
-        Ok(loss + self.generator.gradients(&pass, &draw.conditions, &out, &grad)?)
+        let dropout = &self.streams.judge_dropout;
+        let (loss, by_rows, by_codes) = self.critic.judge((&rows, &pass.codes), &conditions, dropout, step)?;
+        let by_output = (&self.unpadded(&by_rows)?, &by_codes);
+        Ok(loss + self.generator.gradients(&pass, &draw.conditions, &self.unpadded(&rows)?, by_output)?)
     }
 
     /// The critic's gradients at its step `number`, and its loss.
     fn critic_gradients(&self, number: u64) -> Result<f64> {
         let draw = self.rows.draw(&self.streams.fake, number, self.batch);
-        let mut out = self.critic.generated_rows(self.row_width)?.f_narrow(1, 0, self.dense.width as i64)?;
-        let noise = (&self.streams.critic_latent, &self.streams.critic_gumbel);
-        self.generator.forward(&draw.conditions, self.batch, noise, number, &mut out)?;
-        let real = self.packed_rows(&draw)?;
+        let (rows, pass) = self.generate(&draw, (&self.streams.critic_latent, &self.streams.critic_gumbel), number)?;
         let conditions = self.packed_conditions(&draw)?;
         let due = number.is_multiple_of(self.config.penalty_every);
         let penalty = if due { self.config.penalty_every as f64 } else { 0.0 };
         let noise = (&self.streams.dropout, &self.streams.interpolation);
-        self.critic.gradients((&real, &conditions), noise, number, penalty)
+        let generated = (&rows, &pass.codes);
+        self.critic.gradients((&self.real_rows(&draw), generated, &conditions), noise, number, penalty)
     }
 
     /// The conditional vectors of a batch, pack by pack.
     fn packed_conditions(&self, draw: &Draw) -> Result<SparseRows> {
-        self.packed(self.dense.condition_width, |r, offset, embeddings, pack| {
+        let embeddings = self.critic.embeddings()?;
+        let embeddings = embeddings.iter().map(Rows::<f32>::of).collect::<Result<Vec<_>>>()?;
+        Ok(self.packed(self.dense.condition_width, |r, offset, packs| {
             if let Some(condition) = draw.conditions.get(r) {
-                self.dense.push_condition(*condition, embeddings, offset, pack);
+                self.dense.push_condition(*condition, &embeddings, offset, packs);
             }
-        })
+        }))
     }
 
-    /// The real rows of a batch, pack by pack.
-    fn packed_rows(&self, draw: &Draw) -> Result<SparseRows> {
-        self.packed(self.row_width, |r, offset, embeddings, pack| {
-            self.dense.push_row(self.data.rows, draw.rows[r] as usize, embeddings, offset, pack);
-        })
+    /// The real rows of a batch.
+    fn real_rows(&self, draw: &Draw) -> RealRows {
+        let packs = self.packed(self.dense.padded_width(), |r, offset, packs| {
+            self.dense.push_row(self.data.rows, draw.rows[r] as usize, offset, packs);
+        });
+        let codes = self.dense.tables.iter().map(|table| {
+            let mut codes = SparseRows::new(table.cardinality);
+            for &row in &draw.rows {
+                codes.push(self.data.rows.subcolumns[table.subcolumn].code(row as usize) as usize, 1.0);
+                codes.end_row();
+            }
+            codes
+        });
+        RealRows { packs, codes: codes.collect() }
     }
 
     /// Packs of rows of `width` columns; `push` adds row `r` at its offset.
-    fn packed(
-        &self,
-        width: usize,
-        push: impl Fn(usize, usize, &[Rows<'_, f32>], &mut SparseRows),
-    ) -> Result<SparseRows> {
-        let embeddings = self.generator.embeddings()?;
-        let embeddings = embeddings.iter().map(Rows::<f32>::of).collect::<Result<Vec<_>>>()?;
+    fn packed(&self, width: usize, push: impl Fn(usize, usize, &mut SparseRows)) -> SparseRows {
         let mut packs = SparseRows::new(self.config.pac * width);
         for r in 0..self.batch {
             let place = r % self.config.pac;
-            push(r, place * width, &embeddings, &mut packs);
+            push(r, place * width, &mut packs);
             if place + 1 == self.config.pac {
                 packs.end_row();
             }
         }
-        Ok(packs)
+        packs
     }
 
     /// Mean and variance of each hidden layer of `generator` over [`CALIBRATION_BATCHES`].
     fn calibrate(&self, generator: &Generator) -> Result<Vec<(Tensor, Tensor)>> {
-        let noise = (&self.streams.calibration_latent, &self.streams.calibration_gumbel);
-        let mut out = Tensor::f_zeros([self.batch as i64, self.dense.width as i64], (self.kind, self.device))?;
         // Mean, mean of squares.
         let mut moments: Vec<(Tensor, Tensor)> = Vec::new();
         let share = 1.0 / CALIBRATION_BATCHES as f64;
         for batch in 0..CALIBRATION_BATCHES {
             let draw = self.rows.draw(&self.streams.calibration, batch, self.batch);
-            let pass = generator.forward(&draw.conditions, self.batch, noise, batch, &mut out)?;
-            for (layer, (mean, variance)) in pass.statistics().enumerate() {
+            let latent = &self.streams.calibration_latent;
+            let hidden = generator.hidden_layers(&draw.conditions, self.batch, latent, batch)?;
+            for (layer, (mean, variance)) in hidden.statistics().enumerate() {
                 let (first, second) =
                     (mean.f_mul_scalar(share)?, variance.f_add(&mean.f_square()?)?.f_mul_scalar(share)?);
                 match moments.get_mut(layer) {
@@ -231,7 +230,7 @@ impl Learner for CtganLearner<'_> {
     }
 
     fn libtorch_threads(&self) -> usize {
-        self.threads
+        1 // libtorch's own threads would spin beside the team's
     }
 
     fn step(&mut self, Step { number, rate, .. }: Step) -> Result<Losses> {

@@ -371,7 +371,7 @@ impl Network {
     pub(super) fn update(&mut self, number: u64, rate: f64, team: &Team) -> Result<()> {
         let adam = Adam { learning_rate: self.adam.learning_rate * rate, ..self.adam };
         self.parameters.step(&adam, number, team)?;
-        self.average.follow(&self.parameters, number)
+        self.average.follow(&self.parameters, number, team)
     }
 }
 

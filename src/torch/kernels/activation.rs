@@ -2,7 +2,7 @@
 //! "Categorical Reparameterization with Gumbel-Softmax"), its gradient, and the cross-entropy on a chosen code.
 
 use super::{
-    math::{exp, flushed, tanh, vectorised},
+    math::{dot, exp, flushed, largest, sum, tanh, vectorised},
     segments::{SegmentIndex, Segments},
 };
 use crate::{
@@ -33,38 +33,38 @@ fn forward_rows<T: Element>(
     let scale = 1.0 / tau;
     let mut buffer = vec![0f32; segments.width];
     for r in 0..logits.rows() {
-        let (logits, gumbel, out) = (logits.row(r), gumbel.row(r), out.row(r));
+        activate(segments, logits.row(r), gumbel.row(r), scale, &mut buffer, out.row(r));
+    }
+}
+
+vectorised! {
+    fn activate<T: Element>(
+        segments: &Segments,
+        logits: &[T],
+        gumbel: &[f32],
+        scale: f32,
+        buffer: &mut [f32],
+        out: &mut [T],
+    ) {
         for &at in &segments.scalars {
             out[at] = T::from_f32(tanh(logits[at].to_f32()));
         }
-        add_scaled(logits, gumbel, scale, &mut buffer);
+        for ((x, logit), gumbel) in buffer.iter_mut().zip(logits).zip(gumbel) {
+            *x = (logit.to_f32() + gumbel) * scale;
+        }
         for &(at, length) in &segments.distributions {
             let part = &mut buffer[at..at + length];
-            let top = part.iter().fold(f32::NEG_INFINITY, |top, &x| if x > top { x } else { top });
+            let top = largest(part);
             part.iter_mut().for_each(|x| *x -= top);
         }
-        exponentials(&mut buffer);
+        buffer.iter_mut().for_each(|x| *x = exp(*x));
         for &(at, length) in &segments.distributions {
             let part = &buffer[at..at + length];
-            let inverse = 1.0 / part.iter().sum::<f32>();
+            let inverse = 1.0 / sum(part);
             for (o, &e) in out[at..at + length].iter_mut().zip(part) {
                 *o = T::from_f32(flushed(e * inverse));
             }
         }
-    }
-}
-
-vectorised! {
-    fn add_scaled<T: Element>(a: &[T], b: &[f32], scale: f32, out: &mut [f32]) {
-        for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-            *out = (a.to_f32() + b) * scale;
-        }
-    }
-}
-
-vectorised! {
-    fn exponentials(values: &mut [f32]) {
-        values.iter_mut().for_each(|x| *x = exp(*x));
     }
 }
 
@@ -115,7 +115,12 @@ fn backward_rows<T: Element>(
 ) {
     let scale = 1.0 / tau;
     for r in 0..out.rows() {
-        let (y, dy, dl) = (out.row(r), grad_out.row(r), grad_logits.row(r));
+        activate_back(segments, out.row(r), grad_out.row(r), scale, grad_logits.row(r));
+    }
+}
+
+vectorised! {
+    fn activate_back<T: Element>(segments: &Segments, y: &[T], dy: &[T], scale: f32, dl: &mut [T]) {
         dl.fill(T::default());
         for &at in &segments.scalars {
             let value = y[at].to_f32();
@@ -123,7 +128,7 @@ fn backward_rows<T: Element>(
         }
         for &(at, length) in &segments.distributions {
             let (y, dy) = (&y[at..at + length], &dy[at..at + length]);
-            let inner: f32 = y.iter().zip(dy).map(|(&y, &dy)| y.to_f32() * dy.to_f32()).sum();
+            let inner = dot(y, dy);
             for ((dl, &y), &dy) in dl[at..at + length].iter_mut().zip(y).zip(dy) {
                 *dl = T::from_f32(flushed(y.to_f32() * (dy.to_f32() - inner) * scale));
             }
@@ -190,21 +195,25 @@ fn cross_entropy_rows<T: Element>(
     for (r, target) in targets.iter().enumerate() {
         let Some(target) = target else { continue };
         let (at, length) = segments.distributions[target.distribution];
-        let logits = &logits.row(r)[at..at + length];
-        let grad = &mut grad_logits.row(r)[at..at + length];
-        let top = logits.iter().map(|x| x.to_f32()).fold(f32::NEG_INFINITY, |top, x| if x > top { x } else { top });
-        let buffer = &mut buffer[..length];
-        for (b, x) in buffer.iter_mut().zip(logits) {
-            *b = exp(x.to_f32() - top);
-        }
-        let sum = buffer.iter().sum::<f32>();
-        loss += f64::from(sum.ln() + top - logits[target.code].to_f32());
-        for (code, (g, &e)) in grad.iter_mut().zip(buffer.iter()).enumerate() {
-            let hit = if code == target.code { 1.0 } else { 0.0 };
-            *g = T::from_f32(flushed(g.to_f32() + weight * (e / sum - hit)));
-        }
+        let (logits, grad) = (&logits.row(r)[at..at + length], &mut grad_logits.row(r)[at..at + length]);
+        loss += f64::from(towards(logits, target.code, weight, &mut buffer[..length], grad));
     }
     loss * f64::from(weight)
+}
+
+vectorised! {
+    /// The cross-entropy of one row; adds its gradient times `weight` to `grad`.
+    fn towards<T: Element>(logits: &[T], code: usize, weight: f32, buffer: &mut [f32], grad: &mut [T]) -> f32 {
+        buffer.iter_mut().zip(logits).for_each(|(b, x)| *b = x.to_f32());
+        let (top, wanted) = (largest(buffer), buffer[code]);
+        buffer.iter_mut().for_each(|b| *b = exp(*b - top));
+        let sum = sum(buffer);
+        for (i, (g, &e)) in grad.iter_mut().zip(buffer.iter()).enumerate() {
+            let hit = if i == code { 1.0 } else { 0.0 };
+            *g = T::from_f32(flushed(g.to_f32() + weight * (e / sum - hit)));
+        }
+        sum.ln() + top - wanted
+    }
 }
 
 fn cross_entropy_by_operations(

@@ -1,4 +1,4 @@
-//! One step of Adam (Kingma & Ba 2015) over a flat run of parameters, in one pass over memory.
+//! One step of Adam (Kingma & Ba 2015) over a flat run of parameters, in one pass over memory, and of their average.
 
 use super::math::{flushed, vectorised};
 use crate::torch::Element;
@@ -58,6 +58,17 @@ vectorised! {
             *p = update(s, *p, g.to_f32(), m, v);
             *c = G::from_f32(*p);
         }
+    }
+}
+
+/// Moves `values` the share `share` of the way to `parameters`.
+pub(crate) fn approach(share: f32, parameters: &[f32], values: &mut [f32]) {
+    interpolate(share, parameters, values);
+}
+
+vectorised! {
+    fn interpolate(share: f32, parameters: &[f32], values: &mut [f32]) {
+        values.iter_mut().zip(parameters).for_each(|(v, p)| *v += share * (p - *v));
     }
 }
 

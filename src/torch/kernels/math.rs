@@ -1,4 +1,6 @@
-//! Run-time choice of the vector width, and transcendental functions that vectorise.
+//! Run-time choice of the vector width, and functions that vectorise: transcendental ones, and folds.
+
+use crate::torch::Element;
 
 /// Defines a function that is compiled for baseline, AVX2 and AVX-512 processors and takes the widest at run time. The
 /// arithmetic is the same in each: wider vectors only do more of it at once.
@@ -85,9 +87,78 @@ pub(crate) fn tanh(x: f32) -> f32 {
     1.0 - 2.0 / (exp(2.0 * x) + 1.0)
 }
 
+/// Lanes that sums and maxima are taken in, whatever the vector width: the order of additions is fixed.
+const LANES: usize = 16;
+
+/// Sum of `values`.
+#[inline(always)]
+pub(crate) fn sum(values: &[f32]) -> f32 {
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    let mut lanes = [0f32; LANES];
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x);
+    }
+    lanes.iter_mut().zip(rest).for_each(|(lane, x)| *lane += x);
+    across(lanes, |a, b| a + b)
+}
+
+/// Sum of the products of `a` and `b`, element by element.
+#[inline(always)]
+pub(crate) fn dot<T: Element>(a: &[T], b: &[T]) -> f32 {
+    let ((chunks, rest), (others, last)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut lanes = [0f32; LANES];
+    for (a, b) in chunks.iter().zip(others) {
+        lanes.iter_mut().zip(a.iter().zip(b)).for_each(|(lane, (a, b))| *lane += a.to_f32() * b.to_f32());
+    }
+    lanes.iter_mut().zip(rest.iter().zip(last)).for_each(|(lane, (a, b))| *lane += a.to_f32() * b.to_f32());
+    across(lanes, |a, b| a + b)
+}
+
+/// The largest of `values`, NaN passed over; minus infinity where there is none.
+#[inline(always)]
+pub(crate) fn largest(values: &[f32]) -> f32 {
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane = greater(*lane, x));
+    }
+    lanes.iter_mut().zip(rest).for_each(|(lane, &x)| *lane = greater(*lane, x));
+    across(lanes, greater)
+}
+
+#[inline(always)]
+fn greater(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
+/// Folds the lanes by halves.
+#[inline(always)]
+fn across(mut lanes: [f32; LANES], fold: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = fold(lanes[lane], lanes[lane + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folds_take_in_every_element() {
+        for length in 0..70 {
+            let values: Vec<f32> = (0..length).map(|i| ((i * 7) % 23) as f32 - 30.0).collect();
+            assert_eq!(sum(&values), values.iter().sum::<f32>(), "{length}");
+            assert_eq!(dot(&values, &values), values.iter().map(|x| x * x).sum::<f32>(), "{length}");
+            assert_eq!(largest(&values), values.iter().copied().fold(f32::NEG_INFINITY, f32::max), "{length}");
+        }
+        assert_eq!(largest(&[1.0, f32::NAN, 3.0]), 3.0);
+        assert!(sum(&[1.0, f32::NAN]).is_nan() && dot(&[f32::NAN], &[0.0]).is_nan());
+    }
 
     #[test]
     fn exp_and_tanh_are_close_everywhere() {
