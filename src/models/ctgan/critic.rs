@@ -411,6 +411,7 @@ mod tests {
         let column = |at: usize, discrete| ColumnLayout { subcolumns: at..at + 1, discrete };
         let code = |cardinality: usize| SubColumn::Code { cardinality: cardinality as u32 };
         let layout = Layout {
+            given: 0,
             columns: vec![column(0, false), column(1, true), column(2, false), column(3, false)],
             subcolumns: vec![code(CODES[0]), code(3), code(CODES[1]), SubColumn::Scalar],
         };
