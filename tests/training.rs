@@ -47,6 +47,37 @@ async fn a_training_that_is_dropped_can_be_resumed() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_schema_is_resumed_where_it_was_interrupted() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let store = ModelStore::open(folder.path().to_str().unwrap())?;
+    let context = session(folder.path(), SessionConfig::new().with_target_partitions(1)).await?;
+    run(&context, "CREATE TABLE pets AS SELECT age, member FROM people").await?;
+    run(&context, "CREATE TABLE towns AS SELECT age, region FROM people").await?;
+    let options = "batch_size => 200, threads => 1, seed => 4";
+    run(&context, &format!("SELECT * FROM synth_train('people', epochs => 1, {options})")).await?;
+    // Stopped in the second of three tables.
+    let forever = format!("SELECT * FROM synth_train('pets', epochs => 1000000, {options})");
+    let mut progress = context.sql(&forever).await?.execute_stream().await?;
+    progress.next().await.unwrap()?;
+    drop(progress);
+    // Waits for the cancelled training's last checkpoint.
+    fault(&context, "SELECT * FROM synth_train('pets', resume => true, seed => 5)").await;
+    let (_, checkpoint) = store.load_checkpoint("pets").await?.unwrap();
+
+    let epochs = checkpoint.epoch + 1;
+    let sql = format!(
+        "SELECT \"table\", max(version) AS version, min(epoch) FILTER (WHERE version IS NULL) AS first
+         FROM synth_train('people, pets, towns', resume => true, epochs => {epochs}, batch_size => 200) GROUP BY 1 ORDER BY 1"
+    );
+    let rows = whole(&run(&context, &sql).await?);
+    let names: Vec<_> = rows.column(0).as_string::<i32>().iter().map(Option::unwrap).collect();
+    assert_eq!(names, ["pets", "towns"], "the first table was finished");
+    assert_eq!(rows.column(1).as_primitive::<Int32Type>().values(), &[1, 1]);
+    assert_eq!(rows.column(2).as_primitive::<Int32Type>().values(), &[epochs.cast_signed(), 1]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_of_another_table_is_refused() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let context = session(folder.path(), SessionConfig::new().with_target_partitions(1)).await?;

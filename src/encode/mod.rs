@@ -15,6 +15,7 @@ mod physical;
 mod profile;
 mod restriction;
 pub(crate) mod schema_serde;
+mod since;
 mod sketch;
 mod table;
 mod text;

@@ -4,6 +4,7 @@ use super::{
     Scheme, TableEncoder,
     columns::{self, Column, ColumnEncoder},
     physical::{Lane, Physical, for_each_bytes, plain, value_type},
+    since::{Since, difference_field},
     sketch::{BytesSketch, Limits, NumberSketch},
     wide::Float,
 };
@@ -31,11 +32,13 @@ use std::{
 pub struct TableProfile {
     schema: SchemaRef,
     columns: Vec<ColumnProfile>,
+    /// Dates and times, two by two.
+    since: Vec<Since>,
     rows: u64,
 }
 
 #[derive(Debug, Clone)]
-struct ColumnProfile {
+pub(super) struct ColumnProfile {
     declared: Option<ColumnRole>,
     nulls: u64,
     sketch: Sketch,
@@ -44,7 +47,7 @@ struct ColumnProfile {
 type Fitted = Result<(ColumnRole, ColumnEncoder)>;
 
 #[derive(Debug, Clone)]
-enum Sketch {
+pub(super) enum Sketch {
     /// Not looked at: excluded, or of the null type.
     None,
     Int(NumberSketch<i64>),
@@ -72,7 +75,8 @@ impl TableProfile {
             .iter()
             .map(|field| ColumnProfile::new(field, roles.get(field.name()).copied()))
             .collect::<Result<_>>()?;
-        Ok(Self { schema, columns, rows: 0 })
+        let since = Since::pairs(&schema, |at| !roles.contains_key(schema.field(at).name()))?;
+        Ok(Self { schema, columns, since, rows: 0 })
     }
 
     /// Takes in a batch.
@@ -83,6 +87,9 @@ impl TableProfile {
         super::table::check_schema(&self.schema, batch)?;
         for (column, array) in self.columns.iter_mut().zip(batch.columns()) {
             column.update(array)?;
+        }
+        for since in &mut self.since {
+            since.update(batch.columns())?;
         }
         self.rows += batch.num_rows() as u64;
         Ok(())
@@ -99,6 +106,9 @@ impl TableProfile {
         for (mine, theirs) in self.columns.iter_mut().zip(other.columns) {
             mine.merge(theirs)?;
         }
+        for (mine, theirs) in self.since.iter_mut().zip(other.since) {
+            mine.merge(theirs)?;
+        }
         self.rows += other.rows;
         Ok(())
     }
@@ -112,7 +122,8 @@ impl TableProfile {
     /// Bytes held.
     #[must_use]
     pub fn memory_size(&self) -> usize {
-        self.columns.iter().map(ColumnProfile::memory_size).sum()
+        let columns = self.columns.iter().map(ColumnProfile::memory_size).sum::<usize>();
+        columns + self.since.iter().map(Since::memory_size).sum::<usize>()
     }
 
     /// Decides roles and fits every column's encoder (in parallel over columns, `threads` at a time).
@@ -123,7 +134,13 @@ impl TableProfile {
         if self.rows == 0 {
             return Err(SynthError::NoRows { reason: "the input has no rows".into() });
         }
-        let Self { schema, columns, .. } = self;
+        let Self { schema, mut columns, since, .. } = self;
+        let mut bases = vec![None; columns.len()];
+        for (column, base, difference) in Since::best(since, &columns) {
+            let nulls = columns[column].nulls;
+            columns[column] = ColumnProfile { nulls, ..difference };
+            bases[column] = Some(base);
+        }
         let jobs: Vec<Mutex<Option<ColumnProfile>>> = columns.into_iter().map(|c| Mutex::new(Some(c))).collect();
         let results: Vec<Mutex<Option<Fitted>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
         let next = AtomicUsize::new(0);
@@ -132,7 +149,13 @@ impl TableProfile {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let (Some(job), Some(result)) = (jobs.get(at), results.get(at)) else { return };
                 let profile = job.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let fitted = profile.map(|p| p.finish(schema.field(at), scheme));
+                let fitted = profile.map(|p| match bases[at] {
+                    None => p.finish(schema.field(at), scheme),
+                    Some(_) => {
+                        let (_, encoder) = p.finish(&difference_field(schema.field(at)), scheme)?;
+                        Ok((ColumnRole::Datetime, encoder))
+                    }
+                });
                 *result.lock().unwrap_or_else(PoisonError::into_inner) = fitted;
             }
         };
@@ -149,6 +172,7 @@ impl TableProfile {
                 result.unwrap_or_else(|| Err(SynthError::Internal("a column was not fitted".into())))
             })
             .collect::<Result<Vec<_>>>()?;
+        let fitted = fitted.into_iter().zip(bases).map(|((role, encoder), base)| (role, encoder, base)).collect();
         TableEncoder::new(schema, scheme, fitted)
     }
 }
@@ -179,7 +203,16 @@ impl ColumnProfile {
         Ok(Self { declared, nulls: 0, sketch })
     }
 
-    fn update(&mut self, array: &ArrayRef) -> Result<()> {
+    /// Of numbers that are no identifiers, whatever they look like.
+    pub(super) fn of_numbers(field: &Field) -> Result<Self> {
+        Self::new(field, Some(ColumnRole::Numeric))
+    }
+
+    pub(super) fn sketch(&self) -> &Sketch {
+        &self.sketch
+    }
+
+    pub(super) fn update(&mut self, array: &ArrayRef) -> Result<()> {
         fn numbers<W: Lane>(sketch: &mut NumberSketch<W>, array: &dyn Array) -> Result<()> {
             let nulls = array.nulls().filter(|n| n.null_count() > 0);
             for (row, value) in W::read(array)?.into_iter().enumerate() {
@@ -209,7 +242,7 @@ impl ColumnProfile {
         }
     }
 
-    fn merge(&mut self, other: Self) -> Result<()> {
+    pub(super) fn merge(&mut self, other: Self) -> Result<()> {
         match (&mut self.sketch, other.sketch) {
             (Sketch::None, Sketch::None) => {}
             (Sketch::Int(a), Sketch::Int(b)) => a.merge(b),
@@ -223,7 +256,7 @@ impl ColumnProfile {
         Ok(())
     }
 
-    fn memory_size(&self) -> usize {
+    pub(super) fn memory_size(&self) -> usize {
         match &self.sketch {
             Sketch::None => 0,
             Sketch::Int(s) => s.memory_size(),

@@ -68,6 +68,13 @@ impl TableEncoder {
             reason: reason.to_owned(),
             way_out: way_out.to_owned(),
         };
+        if let Some(base) = self.base(column) {
+            let reason = format!("it is learned as the time since `{}`", base.name());
+            return Err(fault(
+                &reason,
+                "filter the sample with WHERE, or declare its role `datetime` in synth.columns and train again",
+            ));
+        }
         let passing = |codes: &[u32], bits: &[u32]| -> Result<Vec<bool>> {
             let values = encoder.values(field, codes, bits).ok_or_else(|| {
                 fault(

@@ -5,15 +5,17 @@ use super::{
     columns::{ColumnEncoder, DecodeInput, EncodeInput},
     physical::plain,
     schema_serde,
+    since::{difference, difference_field, later},
 };
 use crate::{Result, SynthError, noise::Noise, schema::ColumnRole};
 use arrow::{
     array::ArrayRef,
+    compute::{is_not_null, kernels::zip::zip},
     datatypes::{Field, SchemaRef},
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What a model wants numbers to look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +59,9 @@ struct Repr {
 struct Column {
     role: ColumnRole,
     encoder: ColumnEncoder,
+    /// The column before it that it is learned as the time since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<usize>,
 }
 
 impl From<TableEncoder> for Repr {
@@ -70,14 +75,18 @@ impl TryFrom<Repr> for TableEncoder {
     type Error = SynthError;
 
     fn try_from(repr: Repr) -> Result<Self> {
-        let columns = repr.columns.into_iter().map(|c| (c.role, c.encoder)).collect();
+        let columns = repr.columns.into_iter().map(|c| (c.role, c.encoder, c.base)).collect();
         Self::new(repr.schema, repr.scheme, columns)
     }
 }
 
 impl TableEncoder {
     /// Of fitted (or stored) column encoders, which it checks.
-    pub(super) fn new(schema: SchemaRef, scheme: Scheme, columns: Vec<(ColumnRole, ColumnEncoder)>) -> Result<Self> {
+    pub(super) fn new(
+        schema: SchemaRef,
+        scheme: Scheme,
+        columns: Vec<(ColumnRole, ColumnEncoder, Option<usize>)>,
+    ) -> Result<Self> {
         if columns.len() != schema.fields().len() {
             return Err(SynthError::Schema(format!(
                 "{} column encoders for {} columns",
@@ -87,13 +96,16 @@ impl TableEncoder {
         }
         let mut layout = Layout { columns: Vec::new(), subcolumns: Vec::new(), given: 0 };
         let mut prepared = Vec::with_capacity(columns.len());
-        for (field, (role, mut encoder)) in schema.fields().iter().zip(columns) {
-            encoder.prepare(field)?;
+        for (at, (field, (role, mut encoder, base))) in schema.fields().iter().zip(columns).enumerate() {
+            if base.is_some_and(|base| base >= at || schema.field(base).data_type() != field.data_type()) {
+                return Err(SynthError::Schema(format!("encoder of column `{}`: it follows no other", field.name())));
+            }
+            encoder.prepare(&if base.is_some() { difference_field(field) } else { Field::clone(field) })?;
             let start = layout.subcolumns.len();
             layout.subcolumns.extend(encoder.subcolumns());
             let subcolumns = start..layout.subcolumns.len();
             layout.columns.push(ColumnLayout { subcolumns, discrete: encoder.discrete() });
-            prepared.push(Column { role, encoder });
+            prepared.push(Column { role, encoder, base });
         }
         Ok(Self { schema, scheme, columns: Arc::new(prepared), layout })
     }
@@ -146,7 +158,10 @@ impl TableEncoder {
             for (at, column) in self.columns.iter().enumerate() {
                 let input = EncodeInput {
                     field: self.schema.field(at),
-                    array: plain(batch.column(at))?,
+                    array: match column.base {
+                        None => plain(batch.column(at))?,
+                        Some(base) => difference(batch.column(at), batch.column(base))?,
+                    },
                     first_row: rows as u64,
                 };
                 column.encoder.encode(&input, &mut out.subcolumns[self.layout.columns[at].subcolumns.clone()])?;
@@ -175,24 +190,62 @@ impl TableEncoder {
         projection: &[usize],
         noise: &Noise,
     ) -> Result<RecordBatch> {
+        self.decode_given(block, encoded, range, projection, noise, &BTreeMap::new())
+    }
+
+    /// As [`TableEncoder::decode`], with the values of some columns (by schema index) given where they are not null: columns
+    /// that follow them follow these.
+    ///
+    /// # Errors
+    /// As [`TableEncoder::decode`].
+    pub fn decode_given(
+        &self,
+        block: u64,
+        encoded: &EncodedRows,
+        range: std::ops::Range<usize>,
+        projection: &[usize],
+        noise: &Noise,
+        given: &BTreeMap<usize, ArrayRef>,
+    ) -> Result<RecordBatch> {
         if range.start > range.end || range.end > encoded.rows {
             return Err(SynthError::Internal(format!("rows {range:?} of a block of {}", encoded.rows)));
         }
         let schema = Arc::new(self.schema.project(projection)?);
-        let arrays = projection
-            .iter()
-            .map(|&at| {
-                let codes = encoded
-                    .subcolumns
-                    .get(self.layout.columns[at].subcolumns.clone())
-                    .ok_or_else(|| SynthError::Model("encoded rows of another layout".into()))?;
-                let field = self.schema.field(at);
-                self.columns[at].encoder.decode(&DecodeInput { field, codes, block, rows: range.clone(), noise })
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let of = Decoding { block, encoded, rows: range.clone(), noise, given };
+        let arrays = projection.iter().map(|&at| self.decode_column(at, &of)).collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(range.len()));
         Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
     }
+
+    fn decode_column(&self, at: usize, of: &Decoding<'_>) -> Result<ArrayRef> {
+        let codes = of
+            .encoded
+            .subcolumns
+            .get(self.layout.columns[at].subcolumns.clone())
+            .ok_or_else(|| SynthError::Model("encoded rows of another layout".into()))?;
+        let (field, column) = (self.schema.field(at), &self.columns[at]);
+        let input = |field| DecodeInput { field, codes, block: of.block, rows: of.rows.clone(), noise: of.noise };
+        let decoded = match column.base {
+            None => column.encoder.decode(&input(field))?,
+            Some(base) => {
+                let difference = column.encoder.decode(&input(&difference_field(field)))?;
+                later(&self.decode_column(base, of)?, &difference)?
+            }
+        };
+        match of.given.get(&at) {
+            None => Ok(decoded),
+            Some(given) => Ok(zip(&is_not_null(given)?, given, &decoded)?),
+        }
+    }
+}
+
+/// Rows being decoded.
+struct Decoding<'a> {
+    block: u64,
+    encoded: &'a EncodedRows,
+    rows: std::ops::Range<usize>,
+    noise: &'a Noise,
+    given: &'a BTreeMap<usize, ArrayRef>,
 }
 
 impl TableEncoder {
@@ -213,7 +266,13 @@ impl TableEncoder {
                     field.data_type()
                 )));
             }
-            let array = plain(array)?;
+            let array = match self.columns[at].base {
+                None => plain(array)?,
+                Some(base) => match columns.iter().position(|&column| column == base) {
+                    Some(base) => difference(array, &arrays[base])?,
+                    None => continue,
+                },
+            };
             let nulls = array.logical_nulls();
             let is_null = |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
             let encoder = &self.columns[at].encoder;
@@ -241,8 +300,14 @@ impl TableEncoder {
             let (Some(subcolumn), Some(array)) = (self.layout.columns[at].subcolumns.clone().next(), array) else {
                 continue;
             };
-            let array = arrow::compute::cast(array, self.schema.field(at).data_type())?;
-            let array = plain(&array)?;
+            let of_type = |array, at: usize| arrow::compute::cast(array, self.schema.field(at).data_type());
+            let array = match column.base {
+                None => plain(&of_type(array, at)?)?,
+                Some(base) => match arrays.get(base) {
+                    Some(Some(other)) => difference(&of_type(array, at)?, &of_type(other, base)?)?,
+                    _ => continue,
+                },
+            };
             let nulls = array.logical_nulls();
             let null = column.encoder.null_code().unwrap_or(UNKNOWN);
             let code = |(row, code): (usize, Option<u32>)| {
@@ -266,6 +331,11 @@ impl TableEncoder {
     #[must_use]
     pub fn is_by_value(&self, column: usize) -> bool {
         matches!(self.columns.get(column), Some(Column { encoder: ColumnEncoder::Values(_), .. }))
+    }
+
+    /// The column that a column is learned as the time since.
+    pub(super) fn base(&self, column: usize) -> Option<&Field> {
+        Some(self.schema.field(self.columns.get(column)?.base?))
     }
 
     pub(super) fn encoder(&self, column: usize) -> (&Field, &ColumnEncoder) {

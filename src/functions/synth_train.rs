@@ -103,7 +103,7 @@ const SIGNATURE: Signature = Signature {
             required: false,
             default: "false",
             description: "Continue the checkpoint that a cancelled or killed training left, with its options; only \
-                `epochs`, `device` and `threads` may differ.",
+                `epochs`, `device` and `threads` may differ. Of several tables, those that were finished are left as they are.",
         },
     ],
 };

@@ -8,6 +8,7 @@ mod generated;
 mod numbers;
 mod profiles;
 mod real;
+mod since;
 mod types;
 
 use super::*;

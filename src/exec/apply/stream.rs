@@ -163,7 +163,9 @@ impl Job {
         }
         sampler.complete(number, noise, &known, encoded)?;
         let decoded = self.columns.decoded(encoder);
-        let drawn = encoder.decode(number, encoded, 0..given.num_rows(), &decoded, noise)?;
+        let values = columns.into_iter().zip(arrays).collect();
+        let rows = 0..given.num_rows();
+        let drawn = encoder.decode_given(number, encoded, rows, &decoded, noise, &values)?;
         self.columns.filled(given, &drawn)
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     store::StoredModel,
 };
 use arrow::record_batch::RecordBatch;
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 /// Makes blocks of rows.
 pub(super) enum Generator {
@@ -82,18 +82,14 @@ pub(super) fn decode(
     columns: &[usize],
     noise: &Noise,
 ) -> Result<RecordBatch> {
-    let decoded = encoder.decode(block, encoded, rows.clone(), columns, noise)?;
-    let Some(given) = given else { return Ok(decoded) };
-    let schema = decoded.schema();
-    let mut arrays = decoded.columns().to_vec();
-    for restriction in &given.restrictions {
-        let Some(at) = columns.iter().position(|&column| column == restriction.column) else { continue };
-        let Some(subcolumn) = encoder.layout().columns[restriction.column].subcolumns.clone().next() else { continue };
+    let mut values = BTreeMap::new();
+    for restriction in given.iter().flat_map(|given| &given.restrictions) {
+        let column = restriction.column;
+        let Some(subcolumn) = encoder.layout().columns[column].subcolumns.clone().next() else { continue };
         let mut bits = vec![0u32; rows.end];
-        noise.purpose(&format!("decode/{}", schema.field(at).name())).fill_u32(block, &mut bits);
+        noise.purpose(&format!("decode/{}", encoder.schema().field(column).name())).fill_u32(block, &mut bits);
         let codes: Vec<u32> = rows.clone().map(|row| encoded.subcolumns[subcolumn].code(row)).collect();
-        arrays[at] = encoder.restricted(restriction, &codes, &bits[rows.clone()])?;
+        values.insert(column, encoder.restricted(restriction, &codes, &bits[rows.clone()])?);
     }
-    let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows.len()));
-    Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
+    encoder.decode_given(block, encoded, rows, columns, noise, &values)
 }

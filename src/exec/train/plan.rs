@@ -7,7 +7,7 @@ use super::{
     scan::Scan,
     schema::{SchemaData, SchemaPlan},
 };
-use crate::schema::TableName;
+use crate::{Result as SynthResult, schema::TableName, store::ModelStore};
 use datafusion::{
     common::{Statistics, assert_or_internal_err, internal_err, stats::Precision, tree_node::TreeNodeRecursion},
     error::{DataFusionError, Result},
@@ -166,6 +166,7 @@ impl ExecutionPlan for TrainExec {
                 if let Some(related) = related {
                     related.check().await.map_err(DataFusionError::from)?;
                 }
+                let jobs = resumed(jobs).await.map_err(DataFusionError::from)?;
                 for job in jobs {
                     job.run(&out).await.map_err(DataFusionError::from)?;
                 }
@@ -177,4 +178,26 @@ impl ExecutionPlan for TrainExec {
         let stream = futures::stream::once(start).try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
     }
+}
+
+/// Of several trainings to be resumed, those that are left: the interrupted one, and those after it, from their beginning.
+/// Tables are trained in an order of their own, so those before it were finished; they are trained again only where their
+/// model is gone.
+async fn resumed(jobs: Vec<Job>) -> SynthResult<Vec<Job>> {
+    let Some(first) = jobs.first().filter(|job| job.spec.resume && jobs.len() > 1) else { return Ok(jobs) };
+    let store = ModelStore::open(&first.spec.store)?;
+    let interrupted: Vec<String> = store.checkpoints().await?.into_iter().map(|(name, _)| name).collect();
+    // Without any checkpoint, the first training says so.
+    let Some(at) = jobs.iter().position(|job| interrupted.contains(&job.name)) else { return Ok(jobs) };
+    let mut left = Vec::with_capacity(jobs.len());
+    for (number, mut job) in jobs.into_iter().enumerate() {
+        if number < at && store.manifest(&job.name, None).await.is_ok() {
+            continue;
+        }
+        if number != at {
+            job.spec = Arc::new(TrainSpec { resume: false, ..(*job.spec).clone() });
+        }
+        left.push(job);
+    }
+    Ok(left)
 }

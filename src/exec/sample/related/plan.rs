@@ -428,6 +428,6 @@ mod tests {
     fn many_segments_take_no_memory() {
         let tasks = Tasks::new(0..1 << 60, 3, 2);
         assert_eq!((tasks.partitions, tasks.shares), (2, 1));
-        assert_eq!(tasks.of(1).next(), Some(Task { segment: ((1 << 60) / 3 + 1) / 2, share: 0 }));
+        assert_eq!(tasks.of(1).next(), Some(Task { segment: ((1_u64 << 60) / 3).div_ceil(2), share: 0 }));
     }
 }
