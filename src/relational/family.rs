@@ -582,7 +582,11 @@ impl Family {
         }
         for (at, reference) in self.by_width() {
             for name in &reference.spares {
-                fill(&mut keys, name, own.remove(name).ok_or_else(|| no_column(name))?)?;
+                let mut drawn = own.remove(name).ok_or_else(|| no_column(name))?;
+                if reference.solid.contains(name) {
+                    drawn = filled(&drawn, &draft.parents[at])?;
+                }
+                fill(&mut keys, name, drawn)?;
             }
             if let Some(broken) = &reference.broken {
                 break_off(&mut keys, reference, broken, &draft.parents[at])?;
@@ -660,18 +664,14 @@ impl Family {
         let mut bits = vec![0u32; rows];
         noise.purpose(&format!("unique/{number}")).fill_u32(0, &mut bits);
         let (moved, exhausted) = distinct_tuples(&groups, &tuples, domain.num_rows() as u32, &bits);
-        if !exhausted.is_empty() {
-            return Err(SynthError::Model(format!(
-                "the key ({}) has too few values for {} rows",
-                unique.columns.join(", "),
-                exhausted.len()
-            )));
-        }
         for (column, name) in unique.drawn.iter().enumerate() {
             let both = concat(&[mine[column].as_ref(), domain.column(column).as_ref()])?;
             let row = |row: usize| if moved[row] == tuples[row] { row as u32 } else { rows as u32 + moved[row] };
             let chosen: UInt32Array = (0..rows).map(row).collect();
             let mut values = take(&both, &chosen, None)?;
+            if column == 0 && !exhausted.is_empty() {
+                values = beyond(&values, domain.column(column), &exhausted)?;
+            }
             if others.is_empty() && column == 0 && segment > 0 {
                 values = in_segment(&values, domain.column(column), segment)?;
             }
@@ -689,6 +689,21 @@ fn fill(keys: &mut BTreeMap<String, ArrayRef>, name: &str, values: ArrayRef) -> 
     };
     keys.insert(name.to_owned(), filled);
     Ok(())
+}
+
+/// Drawn values of rows without a parent; where one should have been drawn and was not, that of such a row before it, or
+/// after it.
+fn filled(drawn: &ArrayRef, parents: &[u32]) -> Result<ArrayRef> {
+    let good = |row: &usize| parents[*row] == NONE && drawn.is_valid(*row);
+    let mut last = (0..parents.len()).find(good);
+    let mut rows = Vec::with_capacity(parents.len());
+    for (row, &parent) in parents.iter().enumerate() {
+        if good(&row) {
+            last = Some(row);
+        }
+        rows.push(if parent == NONE { last.map(|row| row as u32) } else { None });
+    }
+    Ok(take(drawn, &UInt32Array::from(rows), None)?)
 }
 
 /// Nulls the column `broken` of rows that have no parent and yet no null among the columns of the reference.
@@ -710,6 +725,30 @@ fn break_off(
         keys.insert(broken.to_owned(), values);
     }
     Ok(())
+}
+
+/// Values for the rows `rows` that the training data does not have: the numbers after its largest, texts with a number.
+fn beyond(values: &ArrayRef, domain: &ArrayRef, rows: &[u32]) -> Result<ArrayRef> {
+    let more: ArrayRef = if values.data_type().is_integer() {
+        use arrow::datatypes::Int64Type;
+        let largest = arrow::compute::max(cast(domain, &DataType::Int64)?.as_primitive::<Int64Type>()).unwrap_or(0);
+        Arc::new(
+            (1..=rows.len() as i64).map(|number| largest.checked_add(number)).collect::<arrow::array::Int64Array>(),
+        )
+    } else {
+        let texts = take(values, &UInt32Array::from(rows.to_vec()), None)?;
+        let texts = cast(&texts, &DataType::Utf8)?;
+        let texts =
+            texts.as_string::<i32>().iter().zip(1..).map(|(text, number)| text.map(|text| format!("{text}.{number}")));
+        Arc::new(texts.collect::<arrow::array::StringArray>())
+    };
+    let options = arrow::compute::CastOptions { safe: false, ..Default::default() };
+    let more = arrow::compute::cast_with_options(&more, values.data_type(), &options)?;
+    let mut chosen: Vec<u32> = (0..values.len() as u32).collect();
+    for (number, &row) in rows.iter().enumerate() {
+        chosen[row as usize] = (values.len() + number) as u32;
+    }
+    Ok(take(&concat(&[values.as_ref(), more.as_ref()])?, &UInt32Array::from(chosen), None)?)
 }
 
 /// Values that no other segment has: numbers beyond those before, texts with the segment's number.

@@ -145,6 +145,7 @@ pub fn learn(mut facts: TableFacts, scheme: Scheme, contextual: bool, threads: u
             degrees: Degrees::of(&counts(&reference.index, reference.parents)),
             nulls: reference.index.iter().filter(|&&parent| parent == NONE).count() as u64,
             spares: spares[at].values.iter().map(|(field, _)| field.name().clone()).collect(),
+            solid: spares[at].solid.clone(),
             broken: spares[at].broken.clone(),
         });
     }
@@ -276,6 +277,8 @@ fn own_columns(facts: &TableFacts, depths: &BTreeMap<usize, Vec<u32>>, spares: &
 #[derive(Debug, Default)]
 struct Spares {
     values: Vec<(Arc<Field>, ArrayRef)>,
+    /// Names of those that are never null where there is no parent.
+    solid: Vec<String>,
     broken: Option<String>,
 }
 
@@ -305,17 +308,20 @@ fn spare_columns(facts: &TableFacts, at: usize) -> Result<Spares> {
         }
     }
     let broken = broken.map(|(_, _, name)| name.clone());
-    let mut values = Vec::new();
+    let (mut values, mut solid) = (Vec::new(), Vec::new());
     for (name, column) in reference.columns.iter().zip(&all).filter(|(name, _)| !shared(name)) {
         let is_broken = broken.as_ref() == Some(name);
         let rows: UInt32Array =
             (0..alone.len()).map(|row| (alone[row] && !(is_broken && complete[row])).then_some(row as u32)).collect();
         let kept = take(column, &rows, None)?;
+        if (0..alone.len()).all(|row| !alone[row] || kept.is_valid(row)) {
+            solid.push(name.clone());
+        }
         if kept.null_count() < kept.len() {
             values.push((Arc::new(schema.field_with_name(name)?.clone().with_nullable(true)), kept));
         }
     }
-    Ok(Spares { values, broken })
+    Ok(Spares { values, solid, broken })
 }
 
 /// Roles of the own columns: declared ones, and those that keys and hidden columns need.

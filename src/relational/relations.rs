@@ -52,6 +52,8 @@ pub struct Reference {
     pub nulls: u64,
     /// Those of its columns that have values even so: the model draws them for such rows.
     pub spares: Vec<String>,
+    /// Those of them that always have one.
+    pub solid: Vec<String>,
     /// The column that is null in such rows, whatever the others are.
     pub broken: Option<String>,
 }
