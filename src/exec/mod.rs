@@ -1,6 +1,8 @@
 //! Physical plans: train, sample, apply a model to rows, check keys.
 
 pub mod apply;
+#[cfg(feature = "delta")]
+pub(crate) mod delta;
 pub mod fit_group;
 pub mod keys;
 pub mod sample;
