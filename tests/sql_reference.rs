@@ -31,6 +31,8 @@ async fn the_reference_is_fresh() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_examples_run() {
     let store = tempfile::tempdir().unwrap();
+    // Examples write files; the other test knows its paths.
+    std::env::set_current_dir(store.path()).unwrap();
     let session = SynthSession::builder()
         .with_setting("synth.epochs", "1")
         .with_setting("synth.store", store.path().to_str().unwrap())

@@ -1,7 +1,10 @@
-//! Physical plans: train, sample, apply a model to rows, check keys.
+//! Physical plans: train, sample, generate a database, apply a model to rows, check keys.
 
 pub mod apply;
+#[cfg(feature = "delta")]
+pub(crate) mod delta;
 pub mod fit_group;
+pub mod generate;
 pub mod keys;
 pub mod sample;
 mod source;
@@ -9,6 +12,7 @@ pub mod train;
 
 pub use apply::{Action, ApplyExec, ApplySpec, ApplyTable};
 pub use fit_group::interrupt_group_fits;
+pub use generate::{GenerateExec, GenerateSpec, GenerateTable};
 pub use sample::{Given, SampleExec, SampleSpec, SampleTable, SynthPhysicalCodec};
 pub use source::find_table;
 pub use train::{TrainExec, TrainSpec, TrainTable};

@@ -52,6 +52,7 @@ pub fn documentation() -> Vec<FunctionDoc> {
     vec![
         super::synth_train::documentation(),
         super::synth_sample::documentation(),
+        super::synth_generate::documentation(),
         super::synth_impute::documentation(),
         super::synth_log_prob::documentation(),
         super::synth_fit::documentation(),

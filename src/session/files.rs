@@ -65,14 +65,17 @@ async fn open(location: &str, state: &SessionState) -> Result<Arc<dyn TableProvi
     let store = state.runtime_env().object_store(&url)?;
     let first = {
         let mut files = url.list_all_files(state as &dyn Session, store.as_ref(), "").await?;
-        match files.next().await {
-            Some(Ok(file)) => file,
-            Some(Err(error)) => return Err(unreadable(location, &error)),
-            None => {
-                return Err(DataFusionError::Plan(format!(
-                    "no such table, and no file at `{location}` (looked for {url})",
-                    url = url.as_str()
-                )));
+        loop {
+            match files.next().await {
+                Some(Ok(file)) if is_note(&file.location) && file.location != *url.prefix() => {}
+                Some(Ok(file)) => break file,
+                Some(Err(error)) => return Err(unreadable(location, &error)),
+                None => {
+                    return Err(DataFusionError::Plan(format!(
+                        "no such table, and no file at `{location}` (looked for {url})",
+                        url = url.as_str()
+                    )));
+                }
             }
         }
     };
@@ -110,6 +113,11 @@ async fn open(location: &str, state: &SessionState) -> Result<Arc<dyn TableProvi
         .await
         .map_err(|error| unreadable(location, &error))?;
     Ok(Arc::new(ListingTable::try_new(config)?))
+}
+
+/// Whether a file of a folder is none of the table's, by the custom of its name: `_SUCCESS`, `.part.crc`.
+fn is_note(path: &object_store::path::Path) -> bool {
+    path.filename().is_some_and(|name| name.starts_with(['_', '.']))
 }
 
 fn unreadable(location: &str, error: &DataFusionError) -> DataFusionError {

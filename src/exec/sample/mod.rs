@@ -23,6 +23,7 @@ pub use codec::SynthPhysicalCodec;
 pub use given::Given;
 pub use plan::SampleExec;
 pub use related::RelatedExec;
+pub(super) use related::segment_rows;
 pub use schema::ROW_ID;
 pub use spec::SampleSpec;
 pub(super) use spec::planned_model;

@@ -35,6 +35,29 @@ impl SampleTable {
     }
 }
 
+impl SampleTable {
+    /// A plan of the columns `projection`, in about `partitions` partitions: each a contiguous part of the rows, in order.
+    ///
+    /// # Errors
+    /// A parent without a model, or one that was trained with other foreign keys; `projection` is not of the schema.
+    pub async fn plan(&self, projection: Vec<usize>, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
+        self.planned(self.spec.clone(), projection, partitions).await
+    }
+
+    async fn planned(
+        &self,
+        spec: SampleSpec,
+        projection: Vec<usize>,
+        partitions: usize,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if is_related(&self.manifest) {
+            return plan_related(&spec, Arc::clone(&self.manifest), projection, partitions).await;
+        }
+        let partitions = range::split(spec.start..spec.start + spec.rows, partitions).len();
+        Ok(Arc::new(SampleExec::try_new(spec, &self.schema, projection, None, partitions)?))
+    }
+}
+
 #[async_trait]
 impl TableProvider for SampleTable {
     fn schema(&self) -> SchemaRef {
@@ -57,11 +80,6 @@ impl TableProvider for SampleTable {
         if let Some(limit) = limit {
             spec.rows = spec.rows.min(limit as u64);
         }
-        if is_related(&self.manifest) {
-            let partitions = state.config().target_partitions();
-            return Ok(plan_related(&spec, Arc::clone(&self.manifest), projection, partitions).await?);
-        }
-        let partitions = range::split(spec.start..spec.start + spec.rows, state.config().target_partitions()).len();
-        Ok(Arc::new(SampleExec::try_new(spec, &self.schema, projection, None, partitions)?))
+        Ok(self.planned(spec, projection, state.config().target_partitions()).await?)
     }
 }

@@ -2,18 +2,12 @@
 //! follow the newest version, `INSERT` is one atomic commit.
 
 mod factory;
-mod location;
 mod provider;
-mod write;
 
 pub(super) use factory::register;
 
-use datafusion::{
-    catalog::TableProvider,
-    error::{DataFusionError, Result},
-};
-use deltalake::DeltaTableError;
-use location::Location;
+use crate::exec::delta::Location;
+use datafusion::{catalog::TableProvider, error::Result};
 use provider::DeltaProvider;
 use std::{collections::HashMap, sync::Arc};
 
@@ -28,9 +22,4 @@ pub(super) async fn open_if_delta(place: &str) -> Result<Option<Arc<dyn TablePro
         Some(table) => Ok(Some(Arc::new(DeltaProvider::try_new(table)?))),
         None => Ok(None),
     }
-}
-
-/// An error of the Delta library, said of a table.
-fn failed(location: &impl std::fmt::Display, error: DeltaTableError) -> DataFusionError {
-    DataFusionError::External(format!("Delta table {location}: {error}").into())
 }

@@ -1,6 +1,6 @@
 //! A Delta table that follows the newest version.
 
-use super::{failed, write::DeltaInsertExec};
+use crate::exec::delta::{DeltaInsertExec, failed};
 use async_trait::async_trait;
 use datafusion::{
     arrow::datatypes::{Schema, SchemaRef},

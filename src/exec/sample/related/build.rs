@@ -23,7 +23,7 @@ pub(in crate::exec::sample) fn is_related(manifest: &Manifest) -> bool {
 }
 
 /// Rows of a segment of `manifest`'s table.
-pub(in crate::exec::sample) fn segment_rows(manifest: &Manifest, scale: f64) -> u64 {
+pub(in crate::exec) fn segment_rows(manifest: &Manifest, scale: f64) -> u64 {
     let rows = manifest.relations.as_ref().map_or(manifest.report.rows, |relations| relations.rows);
     ((rows as f64 * scale.min(1.0)).round() as u64).max(1)
 }

@@ -11,5 +11,6 @@ mod build;
 mod plan;
 mod shared;
 
+pub(in crate::exec) use build::segment_rows;
 pub(super) use build::{is_related, plan_related};
 pub use plan::RelatedExec;

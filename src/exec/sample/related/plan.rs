@@ -157,6 +157,12 @@ impl RelatedExec {
             metrics: ExecutionPlanMetricsSet::new(),
         })
     }
+
+    /// What is sampled.
+    #[must_use]
+    pub fn spec(&self) -> &SampleSpec {
+        &self.spec
+    }
 }
 
 /// The columns by name: the table's own, hidden ones of its model, or its owner's.

@@ -1,4 +1,4 @@
-//! `INSERT` into a Delta table: the partitions of the query run in parallel, and their rows are committed together.
+//! Rows into a Delta table: the partitions of the query run in parallel, and their rows are committed together.
 
 use super::failed;
 use async_trait::async_trait;
@@ -25,6 +25,8 @@ use datafusion::{
 use deltalake::{
     DeltaTable,
     delta_datafusion::{SessionFallbackPolicy, planner::DeltaPlanner},
+    kernel::transaction::CommitProperties,
+    operations::write::SchemaMode,
     protocol::SaveMode,
 };
 use futures::StreamExt;
@@ -39,7 +41,7 @@ use std::{
 
 /// Writes its input and commits it as one version; gives the number of rows.
 #[derive(Debug)]
-pub(super) struct DeltaInsertExec {
+pub(crate) struct DeltaInsertExec {
     input: Arc<dyn ExecutionPlan>,
     table: DeltaTable,
     mode: SaveMode,
@@ -48,7 +50,7 @@ pub(super) struct DeltaInsertExec {
 
 impl DeltaInsertExec {
     /// Appends `input` to `table`, or replaces its rows.
-    pub(super) fn new(input: Arc<dyn ExecutionPlan>, table: DeltaTable, mode: SaveMode) -> Self {
+    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, table: DeltaTable, mode: SaveMode) -> Self {
         let schema = Arc::new(Schema::new(vec![Field::new("count", DataType::UInt64, false)]));
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
@@ -97,7 +99,8 @@ impl ExecutionPlan for DeltaInsertExec {
         if partition != 0 {
             return Err(DataFusionError::Internal(format!("DeltaInsertExec has one partition, not {partition}")));
         }
-        let work = write(Arc::clone(&self.input), self.table.clone(), self.mode, context);
+        let (input, table, commit) = (Arc::clone(&self.input), self.table.clone(), Commit::new(self.mode));
+        let work = async move { Ok::<_, DataFusionError>(write(input, table, commit, context).await?.0) };
         let schema = self.schema();
         let batch = {
             let schema = Arc::clone(&schema);
@@ -110,35 +113,60 @@ impl ExecutionPlan for DeltaInsertExec {
     }
 }
 
-/// Runs `input`, writes its rows and commits them to the newest version of `table`.
-async fn write(
+/// How rows are committed.
+#[derive(Debug, Clone)]
+pub(crate) struct Commit {
+    pub(crate) mode: SaveMode,
+    /// Whether the table's columns become those of the rows.
+    pub(crate) replace_columns: bool,
+    pub(crate) properties: CommitProperties,
+}
+
+impl Commit {
+    /// A plain commit of this mode.
+    pub(crate) fn new(mode: SaveMode) -> Self {
+        Self { mode, replace_columns: false, properties: CommitProperties::default() }
+    }
+}
+
+/// Runs `input`, writes its rows and commits them to the newest version of `table`; one that does not exist yet is
+/// created by the same commit. Gives the number of rows, and the table as it is then.
+///
+/// # Errors
+/// Those of `input`, as they are; rows that the table cannot hold; a conflicting commit; the store cannot be written.
+pub(crate) async fn write(
     input: Arc<dyn ExecutionPlan>,
     mut table: DeltaTable,
-    mode: SaveMode,
+    commit: Commit,
     context: Arc<TaskContext>,
-) -> Result<u64> {
+) -> Result<(u64, DeltaTable)> {
     let url = table.table_url().clone();
-    table.update_state().await.map_err(|error| failed(&url, error))?;
+    if table.version().is_some() {
+        table.update_state().await.map_err(|error| failed(&url, error))?;
+    }
     // The library plans its checks around the rows with a planner of its own. It gets a session that shares memory
-    // pool, stores and options with this query, whose own plan stays as it is.
+    // pool, stores and options with this query, whose own plan stays as it is: its partitions are not dealt out anew.
     let session = SessionStateBuilder::new()
         .with_default_features()
-        .with_config(context.session_config().clone())
+        .with_config(context.session_config().clone().with_round_robin_repartition(false))
         .with_runtime_env(context.runtime_env())
         .with_query_planner(DeltaPlanner::new())
         .build();
     let outcome = Arc::new(Outcome::default());
     let source = Source { plan: input, context, outcome: Arc::clone(&outcome) };
     let plan = LogicalPlanBuilder::scan(UNNAMED_TABLE, provider_as_source(Arc::new(source)), None)?.build()?;
-    table
+    let mut builder = table
         .write(vec![])
         .with_input_plan(plan)
         .with_session_state(Arc::new(session))
         .with_session_fallback_policy(SessionFallbackPolicy::RequireSessionState)
-        .with_save_mode(mode)
-        .await
-        .map_err(|error| outcome.error.lock().take().unwrap_or_else(|| failed(&url, error)))?;
-    Ok(outcome.rows.load(Ordering::Relaxed))
+        .with_save_mode(commit.mode)
+        .with_commit_properties(commit.properties);
+    if commit.replace_columns {
+        builder = builder.with_schema_mode(SchemaMode::Overwrite);
+    }
+    let table = builder.await.map_err(|error| outcome.error.lock().take().unwrap_or_else(|| failed(&url, error)))?;
+    Ok((outcome.rows.load(Ordering::Relaxed), table))
 }
 
 /// What the query gave while the library read it.

@@ -12,14 +12,14 @@ use url::Url;
 
 /// A folder or the URL of one.
 #[derive(Debug, Clone)]
-pub(super) struct Location {
+pub(crate) struct Location {
     url: Url,
     local: Option<PathBuf>,
 }
 
 impl Location {
     /// Reads a path (relative to the working directory) or a URL; touches nothing.
-    pub(super) fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let bad = |reason: String| {
             DataFusionError::Plan(format!(
                 "`{text}` is not the location of a Delta table: {reason}; give a folder or a URL"
@@ -44,12 +44,12 @@ impl Location {
         Ok(Self { url: normalize_table_url(&url), local })
     }
 
-    pub(super) fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         self.local.is_some()
     }
 
     /// The table, at its newest version, if there is one.
-    pub(super) async fn open(&self, options: HashMap<String, String>) -> Result<Option<DeltaTable>> {
+    pub(crate) async fn open(&self, options: HashMap<String, String>) -> Result<Option<DeltaTable>> {
         if self.local.as_ref().is_some_and(|path| !path.join("_delta_log").is_dir()) {
             return Ok(None);
         }
@@ -62,7 +62,7 @@ impl Location {
     }
 
     /// The place of a new table: nothing but the table may come to lie there.
-    pub(super) fn vacant(&self, options: HashMap<String, String>) -> Result<DeltaTable> {
+    pub(crate) fn vacant(&self, options: HashMap<String, String>) -> Result<DeltaTable> {
         if let Some(path) = &self.local {
             let not = |error: std::io::Error| {
                 DataFusionError::External(format!("cannot create a Delta table at {self}: {error}").into())
