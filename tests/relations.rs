@@ -130,6 +130,29 @@ async fn counts_of_any_size_keep_their_distribution() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_tables_in_a_chain_are_learned_and_generated() -> Result<()> {
+    let store = tempfile::tempdir()?;
+    let context = context(store.path(), SessionConfig::new().with_target_partitions(2));
+    let mut keys = Vec::new();
+    for number in 0..60 {
+        let create = format!(
+            "CREATE TABLE t{number} (id BIGINT NOT NULL, up BIGINT NOT NULL, x INT NOT NULL, PRIMARY KEY (id)) AS
+             SELECT value AS id, value % 100 + 1 AS up, CAST(value % 7 AS INT) AS x FROM generate_series(1, 100)"
+        );
+        run(&context, &create).await?;
+        if number > 0 {
+            keys.push(format!("('t{number}', 'up', 't{}')", number - 1));
+        }
+    }
+    let insert = "INSERT INTO synth.foreign_keys (table_name, columns, parent_table) VALUES";
+    run(&context, &format!("{insert} {}", keys.join(", "))).await?;
+    run(&context, "SELECT * FROM synth_train('*', epochs => 1, seed => 1)").await?;
+    let lost = "SELECT count(*) FROM synth_sample('t59', 100) AS c LEFT ANTI JOIN synth_sample('t58', 100) AS p ON c.up = p.id";
+    assert_eq!(number(&context, lost).await, 0);
+    Ok(())
+}
+
 /// Trains the real database `name` for an epoch and generates it; checks every key of its `schema.json`.
 #[rstest]
 #[case("northwind", "argn")]
