@@ -41,13 +41,14 @@ fn not_found(kind: &'static str, name: &str, mut known: Vec<String>) -> SynthErr
     SynthError::NotFound { kind, name: name.to_owned(), known }
 }
 
-/// A plan that reads a table's rows, partition after partition in the table's order.
+/// A plan that reads a table's rows, partition after partition in the table's order; all columns, or `columns` alone.
 pub(super) async fn ordered_scan(
     session: &dyn Session,
     reference: TableReference,
     provider: Arc<dyn TableProvider>,
+    columns: Option<Vec<usize>>,
 ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-    let scan = LogicalPlanBuilder::scan(reference, provider_as_source(provider), None)?.build()?;
+    let scan = LogicalPlanBuilder::scan(reference, provider_as_source(provider), columns)?.build()?;
     match session.as_any().downcast_ref::<SessionState>() {
         Some(state) => ordered(state).create_physical_plan(&scan).await,
         None => session.create_physical_plan(&scan).await,

@@ -55,7 +55,7 @@ impl TableProvider for ApplyTable {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let input = ordered_scan(session, self.reference.clone(), Arc::clone(&self.table)).await?;
+        let input = ordered_scan(session, self.reference.clone(), Arc::clone(&self.table), None).await?;
         let projection = projection.cloned().unwrap_or_else(|| (0..self.columns.output.fields().len()).collect());
         Ok(Arc::new(ApplyExec::try_new(Arc::clone(&self.spec), self.columns.clone(), input, projection)?))
     }

@@ -98,7 +98,7 @@ impl ExecutionPlan for TrainExec {
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        let related = self.related.iter().flat_map(|related| related.tables.iter().map(|(_, scan)| scan));
+        let related = self.related.iter().flat_map(|related| related.tables.iter().map(|related| &related.scan));
         self.targets.iter().map(|target| &target.scan).chain(related).collect()
     }
 
@@ -121,7 +121,8 @@ impl ExecutionPlan for TrainExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         assert_or_internal_err!(children.len() == self.children().len(), "TrainExec has another number of children");
         let mut plan = Arc::unwrap_or_clone(self);
-        let related = plan.related.iter_mut().flat_map(|related| related.tables.iter_mut().map(|(_, scan)| scan));
+        let related =
+            plan.related.iter_mut().flat_map(|related| related.tables.iter_mut().map(|related| &mut related.scan));
         let places = plan.targets.iter_mut().map(|target| &mut target.scan).chain(related);
         for (place, scan) in places.zip(children) {
             *place = scan;

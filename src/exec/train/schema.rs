@@ -12,7 +12,7 @@ use crate::{
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, Int32Array, RecordBatch, RecordBatchOptions, UInt32Array},
     compute::{cast, concat_batches, filter_record_batch, take},
-    datatypes::{DataType, Field, Schema},
+    datatypes::{DataType, Field, Schema, SchemaRef},
     row::{RowConverter, SortField},
 };
 use datafusion::{
@@ -36,11 +36,21 @@ pub(super) struct SchemaPlan {
     /// The keys of these tables.
     pub(super) keys: Arc<KnownKeys>,
     /// The tables that the trained ones refer to or that refer to them, with their scans.
-    pub(super) tables: Vec<(TableName, Arc<dyn ExecutionPlan>)>,
+    pub(super) tables: Vec<RelatedScan>,
     /// Places in `keys.foreign_keys` of references that are filled in last.
     pub(super) deferred: Vec<usize>,
     pub(super) orphans: OrphanPolicy,
     pub(super) state: Arc<SessionState>,
+}
+
+/// How to read a table.
+#[derive(Debug, Clone)]
+pub(super) struct RelatedScan {
+    pub(super) table: TableName,
+    /// All of its columns.
+    pub(super) schema: SchemaRef,
+    /// Of tables that only refer to others, the columns of foreign keys alone.
+    pub(super) scan: Arc<dyn ExecutionPlan>,
 }
 
 impl fmt::Debug for SchemaPlan {
@@ -51,13 +61,13 @@ impl fmt::Debug for SchemaPlan {
 
 impl SchemaPlan {
     /// The keys that matter to `targets`: theirs, those of the tables they refer to (and so on), and the references to them.
-    /// `scan` plans the reading of a table.
+    /// The tables that these keys are about come with the columns that are wanted of them; all, where none are named.
     pub(super) async fn new(
         state: &SessionState,
         keys: KnownKeys,
         orphans: OrphanPolicy,
         targets: &[TableName],
-    ) -> Result<(Self, Vec<TableName>)> {
+    ) -> Result<(Self, Vec<(TableName, Option<Vec<String>>)>)> {
         let tables = Tables::of(state);
         let mut present = Vec::new();
         for (key, source) in keys.foreign_keys {
@@ -93,7 +103,14 @@ impl SchemaPlan {
         // The check reports cycles that cannot be cut.
         let deferred = graph.order().map(|order| order.deferred).unwrap_or_default();
         let plan = Self { keys: Arc::new(keys), tables: Vec::new(), deferred, orphans, state: Arc::new(state.clone()) };
-        Ok((plan, related))
+        let wanted = related.into_iter().map(|table| {
+            let of_keys = || plan.keys.foreign_keys.iter().filter(|(key, _)| key.table == table);
+            let columns = || of_keys().flat_map(|(key, _)| key.columns.clone()).collect();
+            let only = (!above.contains(&table)).then(columns);
+            (table, only)
+        });
+        let wanted = wanted.collect();
+        Ok((plan, wanted))
     }
 
     /// Whether a table is more than its own rows.
@@ -200,9 +217,13 @@ impl SchemaData {
         })
     }
 
+    fn related(&self, table: &TableName) -> Result<&RelatedScan> {
+        let scan = self.plan.tables.iter().find(|related| related.table == *table);
+        scan.ok_or_else(|| SynthError::Internal(format!("no scan of `{}`", table.table)))
+    }
+
     async fn read(&self, table: &TableName) -> Result<RecordBatch> {
-        let plan = self.plan.tables.iter().find(|(name, _)| name == table).map(|(_, plan)| plan);
-        let plan = plan.ok_or_else(|| SynthError::Internal(format!("no scan of `{}`", table.table)))?;
+        let plan = &self.related(table)?.scan;
         let scan = Scan { plan: Arc::clone(plan), context: Arc::clone(&self.context) };
         let (batches, bytes) = scan.collect().await?;
         let mut known = self.known.lock().await;
@@ -274,9 +295,9 @@ impl SchemaData {
             self.plan.keys.foreign_keys.iter().enumerate().filter(|(_, (key, _))| key.parent == *table)
         {
             let child = self.table(&key.table).await?;
-            let schema = child.schema();
+            let schema = &self.related(&key.table)?.schema;
             let columns = key.columns.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
-            children.push((std::cmp::Reverse(child.num_rows()), child.num_columns(), columns, key.table.clone(), at));
+            children.push((std::cmp::Reverse(child.num_rows()), schema.fields().len(), columns, key.table.clone(), at));
         }
         children.sort();
         Ok(children.into_iter().map(|(.., at)| at).collect())

@@ -1,6 +1,11 @@
 //! A training as a table.
 
-use super::{TrainExec, TrainSpec, plan::Target, rows, schema::SchemaPlan};
+use super::{
+    TrainExec, TrainSpec,
+    plan::Target,
+    rows,
+    schema::{RelatedScan, SchemaPlan},
+};
 use crate::{
     SynthError,
     exec::{
@@ -74,7 +79,7 @@ impl TrainTable {
         check_name(&name)?;
         let (table, reference_of) = (reference.to_string(), reference.clone());
         let provider = find_table(session, &reference).await?;
-        let scan = ordered_scan(session, reference, provider).await?;
+        let scan = ordered_scan(session, reference, provider, None).await?;
         let full_name = Tables::of(session).resolve(reference_of);
         Ok(Target { table, name, full_name, scan })
     }
@@ -92,10 +97,18 @@ impl TrainTable {
         if plan.keys.keys.is_empty() && plan.keys.foreign_keys.is_empty() {
             return Ok(None);
         }
-        for name in related {
-            let Some(provider) = tables.find(&name).await? else { continue };
-            let reference = TableReference::full(name.catalog.clone(), name.schema.clone(), name.table.clone());
-            plan.tables.push((name, ordered_scan(session, reference, provider).await?));
+        for (table, columns) in related {
+            let Some(provider) = tables.find(&table).await? else { continue };
+            let reference = TableReference::full(table.catalog.clone(), table.schema.clone(), table.table.clone());
+            let schema = provider.schema();
+            let columns = columns.map(|names| {
+                let mut columns: Vec<usize> = names.iter().filter_map(|name| schema.index_of(name).ok()).collect();
+                columns.sort_unstable();
+                columns.dedup();
+                columns
+            });
+            let scan = ordered_scan(session, reference, provider, columns).await?;
+            plan.tables.push(RelatedScan { table, schema, scan });
         }
         let keys = plan.keys.foreign_keys.iter().map(|(key, _)| key);
         let (order, graph) = schema_graph(&tables, keys, &names).await?;
