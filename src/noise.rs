@@ -17,11 +17,23 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use statrs::distribution::{ContinuousCDF, Normal};
-use std::sync::LazyLock;
+use std::{ops::Range, sync::LazyLock};
 
 /// Rows are generated in blocks of this many, whatever the batch size, so that matrix shapes (and
 /// with them floating-point results) never depend on `LIMIT` or partitioning.
 pub const BLOCK_ROWS: usize = 4096;
+
+/// The blocks of `rows`, each with the part of it that is asked for.
+pub fn blocks(rows: Range<u64>) -> impl Iterator<Item = (u64, Range<usize>)> + Send {
+    const BLOCK: u64 = BLOCK_ROWS as u64;
+    let first = rows.start / BLOCK;
+    let end = if rows.is_empty() { first } else { (rows.end - 1) / BLOCK + 1 };
+    (first..end).map(move |block| {
+        let offset = block * BLOCK;
+        let within = |row: u64| usize::try_from(row.saturating_sub(offset).min(BLOCK)).unwrap_or(BLOCK_ROWS);
+        (block, within(rows.start)..within(rows.end))
+    })
+}
 
 /// The randomness of one (seed, domain): a domain is a model's content hash, or a training's name.
 #[derive(Debug, Clone)]
@@ -151,6 +163,7 @@ fn quantiles(inverse_cdf: impl Fn(f64) -> f64) -> Box<[f32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_stream_depends_on_its_whole_address_and_nothing_else() {
@@ -198,5 +211,18 @@ mod tests {
         let mut halves = vec![bf16::ZERO; 17];
         purpose.fill_normal_bf16(5, &mut halves);
         assert!(short.iter().zip(&halves).all(|(&x, &half)| bf16::from_f32(x) == half));
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_cover_the_range_once(start in 0u64..1_000_000_000_000_000, len in 0u64..50_000) {
+            let mut next = start;
+            for (block, part) in blocks(start..start + len) {
+                prop_assert!(part.end <= BLOCK_ROWS && !part.is_empty());
+                prop_assert_eq!(block * BLOCK_ROWS as u64 + part.start as u64, next);
+                next = block * BLOCK_ROWS as u64 + part.end as u64;
+            }
+            prop_assert_eq!(next, start + len);
+        }
     }
 }

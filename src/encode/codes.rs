@@ -1,6 +1,7 @@
 //! Encoded rows, column by column.
 
 use super::{Layout, SubColumn};
+use std::ops::Range;
 
 /// The values of one sub-column, as narrow as its cardinality allows.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +74,27 @@ impl SubColumnData {
         }
     }
 
+    /// Appends the rows `rows` of a sub-column of the same cardinality.
+    pub fn extend(&mut self, from: &Self, rows: Range<usize>) {
+        match (self, from) {
+            (Self::Code8(to), Self::Code8(from)) => to.extend_from_slice(&from[rows]),
+            (Self::Code16(to), Self::Code16(from)) => to.extend_from_slice(&from[rows]),
+            (Self::Code32(to), Self::Code32(from)) => to.extend_from_slice(&from[rows]),
+            (Self::Scalar(to), Self::Scalar(from)) => to.extend_from_slice(&from[rows]),
+            (to, from) => rows.for_each(|row| to.push_code(from.code(row))),
+        }
+    }
+
+    /// Fills up with zeros to `rows` rows.
+    pub fn fill(&mut self, rows: usize) {
+        match self {
+            Self::Code8(v) => v.resize(rows, 0),
+            Self::Code16(v) => v.resize(rows, 0),
+            Self::Code32(v) => v.resize(rows, 0),
+            Self::Scalar(v) => v.resize(rows, 0.0),
+        }
+    }
+
     /// Removes all rows, keeping the memory.
     pub fn clear(&mut self) {
         match self {
@@ -120,6 +142,14 @@ impl EncodedRows {
     pub fn with_capacity(layout: &Layout, capacity: usize) -> Self {
         let subcolumns = layout.subcolumns.iter().map(|&s| SubColumnData::with_capacity(s, capacity)).collect();
         Self { subcolumns, rows: 0 }
+    }
+
+    /// Appends the rows `rows` of `from`, which is of the same layout.
+    pub fn extend(&mut self, from: &Self, rows: Range<usize>) {
+        for (to, from) in self.subcolumns.iter_mut().zip(&from.subcolumns) {
+            to.extend(from, rows.clone());
+        }
+        self.rows += rows.len();
     }
 
     /// Removes all rows, keeping the memory.

@@ -28,6 +28,7 @@ pub use known::{KnownCodes, UNKNOWN};
 pub use layout::{ColumnLayout, Layout, SubColumn};
 pub use profile::TableProfile;
 pub use restriction::Restriction;
+pub(crate) use since::is_instant;
 pub use table::{Scheme, TableEncoder, Unseen};
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub(super) struct Since {
 }
 
 /// Whether differences of values of a type are times.
-pub(super) fn is_instant(data_type: &DataType) -> bool {
+pub(crate) fn is_instant(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..))
 }
 

@@ -59,6 +59,14 @@ pub(super) const DEVICE: Parameter = Parameter {
     default: "`synth.device`",
     description: "`auto`, `cpu`, `cuda` or `cuda:N`.",
 };
+/// With how many threads, where partitions run side by side.
+pub(super) const THREADS_OF_PARTITION: Parameter = Parameter {
+    name: "threads",
+    kind: ParameterKind::Whole(1, 1024),
+    required: false,
+    default: "cores / partitions",
+    description: "Threads of the model within a partition; does not change the rows.",
+};
 /// With how many threads.
 pub(super) const THREADS: Parameter = Parameter {
     name: "threads",

@@ -1,6 +1,7 @@
 //! `synth_generate([tables,] to => …)`: a synthetic database, as files or Delta tables.
 
 use super::{
+    apply::{DEVICE, THREADS_OF_PARTITION},
     arguments::{Arguments, Parameter, ParameterKind, Signature},
     documentation::{ArgumentDoc, FunctionDoc},
     options::{narrow, parsed},
@@ -71,20 +72,8 @@ const SIGNATURE: Signature = Signature {
             default: "false",
             description: "Whether tables that are there already are replaced, each as a whole.",
         },
-        Parameter {
-            name: "device",
-            kind: ParameterKind::Text,
-            required: false,
-            default: "`synth.device`",
-            description: "`auto`, `cpu`, `cuda` or `cuda:N`.",
-        },
-        Parameter {
-            name: "threads",
-            kind: ParameterKind::Whole(1, 1024),
-            required: false,
-            default: "cores / partitions",
-            description: "Threads of the model within a partition; does not change the rows.",
-        },
+        DEVICE,
+        THREADS_OF_PARTITION,
     ],
 };
 

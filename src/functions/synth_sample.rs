@@ -1,7 +1,7 @@
 //! `synth_sample(model, rows, …)`: generated rows.
 
 use super::{
-    apply::{applied, needs_any_order},
+    apply::{DEVICE, THREADS_OF_PARTITION, applied, needs_any_order},
     arguments::{Arguments, Parameter, ParameterKind, Signature},
     documentation::{ArgumentDoc, FunctionDoc},
     options::{narrow, parsed},
@@ -104,20 +104,8 @@ const SIGNATURE: Signature = Signature {
             default: "false",
             description: "Puts the row's number first, as a column `row_id`.",
         },
-        Parameter {
-            name: "device",
-            kind: ParameterKind::Text,
-            required: false,
-            default: "`synth.device`",
-            description: "`auto`, `cpu`, `cuda` or `cuda:N`.",
-        },
-        Parameter {
-            name: "threads",
-            kind: ParameterKind::Whole(1, 1024),
-            required: false,
-            default: "cores / partitions",
-            description: "Threads of the model within a partition; does not change the rows.",
-        },
+        DEVICE,
+        THREADS_OF_PARTITION,
     ],
 };
 

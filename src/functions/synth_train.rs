@@ -1,6 +1,7 @@
 //! `synth_train(table, …)`: learns tables, streams progress, stores models.
 
 use super::{
+    apply::DEVICE,
     arguments::{Arguments, Parameter, ParameterKind, Signature},
     documentation::{ArgumentDoc, FunctionDoc},
     options::{accepts, narrow, own_options, parsed, shown},
@@ -68,13 +69,7 @@ const SIGNATURE: Signature = Signature {
             default: "`synth.seed`",
             description: "The same seed, rows and options give the same model on the same machine.",
         },
-        Parameter {
-            name: "device",
-            kind: ParameterKind::Text,
-            required: false,
-            default: "`synth.device`",
-            description: "`auto`, `cpu`, `cuda` or `cuda:N`.",
-        },
+        DEVICE,
         Parameter {
             name: "threads",
             kind: ParameterKind::Whole(1, 1024),

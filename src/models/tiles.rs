@@ -58,22 +58,9 @@ pub(super) fn sample<W: TileWorker>(
                 handle.join().map_err(|_| SynthError::Internal("a sampling thread panicked".to_owned()))?
             })
         })?;
-        workers[..busy].iter().for_each(|worker| append(out, worker.rows()));
+        workers[..busy].iter().for_each(|worker| out.extend(worker.rows(), 0..worker.rows().rows));
     }
     Ok(())
-}
-
-fn append(out: &mut EncodedRows, tile: &EncodedRows) {
-    for (out, tile) in out.subcolumns.iter_mut().zip(&tile.subcolumns) {
-        match (out, tile) {
-            (SubColumnData::Code8(out), SubColumnData::Code8(tile)) => out.extend_from_slice(tile),
-            (SubColumnData::Code16(out), SubColumnData::Code16(tile)) => out.extend_from_slice(tile),
-            (SubColumnData::Code32(out), SubColumnData::Code32(tile)) => out.extend_from_slice(tile),
-            (SubColumnData::Scalar(out), SubColumnData::Scalar(tile)) => out.extend_from_slice(tile),
-            (out, tile) => (0..tile.len()).for_each(|row| out.push_code(tile.code(row))),
-        }
-    }
-    out.rows += tile.rows;
 }
 
 /// Appends codes to a sub-column, each below its cardinality.

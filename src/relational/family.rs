@@ -5,22 +5,21 @@ use super::{
     chains::{Round, Rounds},
     degree_column, depth_column,
     matching::{Attribute, assign},
-    owner_column, place_code,
+    owner_column, place_code, row_converter,
     slots::Slots,
     tree,
     unique::distinct_tuples,
 };
 use crate::{
     Result, SynthError,
-    encode::{EncodedRows, KnownCodes, SubColumnData, TableEncoder, UNKNOWN},
+    encode::{EncodedRows, KnownCodes, TableEncoder, UNKNOWN},
     models::{AnyOrderSampler, BlockSampler, SamplerSettings, TableModel},
-    noise::{BLOCK_ROWS, Noise},
+    noise::{BLOCK_ROWS, Noise, blocks},
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, RecordBatchOptions, UInt32Array},
     compute::{cast, concat, is_not_null, kernels::zip::zip, take},
     datatypes::{DataType, Field, Float64Type, Int32Type, Schema, SchemaRef},
-    row::{RowConverter, SortField},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -326,9 +325,9 @@ impl Family {
         let layout = self.encoder.layout();
         let mut out = EncodedRows::with_capacity(layout, 0);
         let mut block_rows = EncodedRows::with_capacity(layout, BLOCK_ROWS);
-        for (block, part) in blocks(&rows) {
+        for (block, part) in blocks(rows.clone()) {
             sampler.sample(block, &self.noise, &mut block_rows)?;
-            append(&mut out, &block_rows, part);
+            out.extend(&block_rows, part);
         }
         Ok(out)
     }
@@ -511,11 +510,13 @@ impl Family {
         let mut batches = Vec::new();
         let rows = first..first + own.rows as u64;
         let mut taken = 0;
-        for (block, part) in blocks(&rows) {
+        for (block, part) in blocks(rows.clone()) {
             let mut encoded = EncodedRows::with_capacity(self.encoder.layout(), BLOCK_ROWS);
             let from = taken..taken + part.len();
             for (to, own) in encoded.subcolumns.iter_mut().zip(&own.subcolumns) {
-                place(to, own, part.clone(), from.clone());
+                to.fill(part.start);
+                to.extend(own, from.clone());
+                to.fill(BLOCK_ROWS);
             }
             encoded.rows = BLOCK_ROWS;
             batches.push(self.encoder.decode(block, &encoded, part.clone(), &wanted, &self.noise)?);
@@ -655,7 +656,7 @@ impl Family {
         let mine: Vec<ArrayRef> = unique.drawn.iter().map(drawn).collect::<Result<_>>()?;
         let groups = numbered(&others, rows)?;
         let domain = &unique.domain.0;
-        let converter = RowConverter::new(fields_of(domain.columns()))?;
+        let converter = row_converter(domain.columns())?;
         let known = converter.convert_columns(domain.columns())?;
         let given = converter.convert_columns(&mine)?;
         let last = domain.num_rows().saturating_sub(1);
@@ -789,16 +790,12 @@ fn partition(length: usize, below: impl Fn(usize) -> bool) -> usize {
     low
 }
 
-fn fields_of(columns: &[ArrayRef]) -> Vec<SortField> {
-    columns.iter().map(|column| SortField::new(column.data_type().clone())).collect()
-}
-
 /// A number for every distinct row of `columns`, by first occurrence.
 fn numbered(columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
     if columns.is_empty() {
         return Ok(vec![0; rows]);
     }
-    let converter = RowConverter::new(fields_of(columns))?;
+    let converter = row_converter(columns)?;
     let converted = converter.convert_columns(columns)?;
     let mut numbers = HashMap::new();
     Ok((0..rows)
@@ -820,59 +817,6 @@ fn context_codes(encoder: &TableEncoder, rows: &RecordBatch) -> Result<Vec<Vec<u
 fn taken(values: &ArrayRef, chosen: &[u32]) -> Result<ArrayRef> {
     let chosen: UInt32Array = chosen.iter().map(|&row| (row != NONE).then_some(row)).collect();
     Ok(take(values, &chosen, None)?)
-}
-
-/// The blocks of `rows`, each with the part of it that is asked for.
-fn blocks(rows: &Range<u64>) -> Vec<(u64, Range<usize>)> {
-    let block_rows = BLOCK_ROWS as u64;
-    let mut out = Vec::new();
-    let mut at = rows.start;
-    while at < rows.end {
-        let block = at / block_rows;
-        let end = ((block + 1) * block_rows).min(rows.end);
-        out.push((block, (at - block * block_rows) as usize..(end - block * block_rows) as usize));
-        at = end;
-    }
-    out
-}
-
-/// Appends the rows `part` of `from`.
-fn append(to: &mut EncodedRows, from: &EncodedRows, part: Range<usize>) {
-    use SubColumnData::{Code8, Code16, Code32, Scalar};
-    for (to, from) in to.subcolumns.iter_mut().zip(&from.subcolumns) {
-        match (to, from) {
-            (Code8(to), Code8(from)) => to.extend_from_slice(&from[part.clone()]),
-            (Code16(to), Code16(from)) => to.extend_from_slice(&from[part.clone()]),
-            (Code32(to), Code32(from)) => to.extend_from_slice(&from[part.clone()]),
-            (Scalar(to), Scalar(from)) => to.extend_from_slice(&from[part.clone()]),
-            (to, from) => part.clone().for_each(|row| to.push_code(from.code(row))),
-        }
-    }
-    to.rows += part.len();
-}
-
-/// Puts `own[from]` at the rows `part` of a block.
-fn place(to: &mut SubColumnData, own: &SubColumnData, part: Range<usize>, from: Range<usize>) {
-    use SubColumnData::{Code8, Code16, Code32, Scalar};
-    match (to, own) {
-        (Code8(to), Code8(own)) => {
-            to.resize(BLOCK_ROWS, 0);
-            to[part].copy_from_slice(&own[from]);
-        }
-        (Code16(to), Code16(own)) => {
-            to.resize(BLOCK_ROWS, 0);
-            to[part].copy_from_slice(&own[from]);
-        }
-        (Code32(to), Code32(own)) => {
-            to.resize(BLOCK_ROWS, 0);
-            to[part].copy_from_slice(&own[from]);
-        }
-        (Scalar(to), Scalar(own)) => {
-            to.resize(BLOCK_ROWS, 0.0);
-            to[part].copy_from_slice(&own[from]);
-        }
-        (to, _) => (0..BLOCK_ROWS).for_each(|_| to.push_code(0)),
-    }
 }
 
 fn concat_rows(schema: &SchemaRef, batches: &[RecordBatch], rows: usize) -> Result<RecordBatch> {

@@ -1,19 +1,18 @@
 //! A table and its parents, made into the rows that a model learns.
 
 use super::{
-    Attributes, Children, Context, Domain, Joint, NONE, Reference, Relations, Role, Roles, Unique, degree_column,
-    degrees::Degrees, depth_column, importance::information, place_code, tree,
+    Attributes, Children, Context, Domain, Joint, NONE, Reference, Relations, Role, Roles, Unique, child_counts,
+    degree_column, degrees::Degrees, depth_column, importance::information, place_code, row_converter, tree,
 };
 use crate::{
     Result, SynthError,
-    encode::{CodeMatrix, EncodedRows, Scheme, SubColumnData, TableEncoder, TableProfile},
+    encode::{CodeMatrix, EncodedRows, Scheme, SubColumnData, TableEncoder, TableProfile, is_instant},
     schema::ColumnRole,
 };
 use arrow::{
     array::{Array, ArrayRef, Int32Array, RecordBatch, UInt32Array},
     compute::{SortColumn, lexsort_to_indices, take},
     datatypes::{DataType, Field, Schema},
-    row::{RowConverter, SortField},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -46,6 +45,13 @@ pub struct TableFacts {
     pub children: Vec<(Children, Vec<u32>)>,
     /// Columns of its keys.
     pub uniques: Vec<Vec<String>>,
+}
+
+impl TableFacts {
+    /// Whether a column is part of a foreign key.
+    fn in_foreign_key(&self, name: &str) -> bool {
+        self.references.iter().any(|reference| reference.columns.iter().any(|column| column == name))
+    }
 }
 
 /// A foreign key, looked up.
@@ -142,7 +148,7 @@ pub fn learn(mut facts: TableFacts, scheme: Scheme, contextual: bool, threads: u
             columns: reference.columns.clone(),
             parent_columns: reference.parent_columns.clone(),
             role,
-            degrees: Degrees::of(&counts(&reference.index, reference.parents)),
+            degrees: Degrees::of(&child_counts(&reference.index, reference.parents)),
             nulls: reference.index.iter().filter(|&&parent| parent == NONE).count() as u64,
             spares: spares[at].values.iter().map(|(field, _)| field.name().clone()).collect(),
             solid: spares[at].solid.clone(),
@@ -161,17 +167,6 @@ pub fn learn(mut facts: TableFacts, scheme: Scheme, contextual: bool, threads: u
     let joint = relations.joint(&encoder)?;
     let rows = join(&facts, &joint, own_codes, owner_codes.as_ref(), &attribute_codes);
     Ok(LearnedRows { relations, encoder, joint, rows })
-}
-
-/// How many children each of `parents` parents has.
-fn counts(index: &[u32], parents: usize) -> Vec<u32> {
-    let mut counts = vec![0u32; parents];
-    for &parent in index {
-        if let Some(count) = counts.get_mut(parent as usize) {
-            *count += 1;
-        }
-    }
-    counts
 }
 
 /// Puts rows under their owners, siblings by the column that orders them.
@@ -208,13 +203,10 @@ fn put_in_order(facts: &mut TableFacts, owner: usize) -> Result<()> {
 /// nearly all apart. None where there is none: then the table's own order stays.
 fn ordering(table: &RecordBatch, references: &[ReferenceFacts], owner: usize) -> Result<Option<ArrayRef>> {
     let index = &references[owner].index;
-    let in_key = |name: &String| references.iter().any(|reference| reference.columns.contains(name));
     let mut best: Option<(bool, f64, ArrayRef)> = None;
     for (field, values) in table.schema().fields().iter().zip(table.columns()) {
-        let time = matches!(field.data_type(), DataType::Date32 | DataType::Date64 | DataType::Timestamp(..));
-        if (!time && !field.data_type().is_integer())
-            || (in_key(field.name()) && references[owner].columns.contains(field.name()))
-        {
+        let time = is_instant(field.data_type());
+        if (!time && !field.data_type().is_integer()) || references[owner].columns.contains(field.name()) {
             continue;
         }
         let share = told_apart(index, values)?;
@@ -229,8 +221,8 @@ fn ordering(table: &RecordBatch, references: &[ReferenceFacts], owner: usize) ->
 
 /// The share of siblings, beyond the first ones, whose value no sibling before them has.
 fn told_apart(index: &[u32], values: &ArrayRef) -> Result<f64> {
-    let converter = RowConverter::new(vec![SortField::new(values.data_type().clone())])?;
-    let rows = converter.convert_columns(&[Arc::clone(values)])?;
+    let column = [Arc::clone(values)];
+    let rows = row_converter(&column)?.convert_columns(&column)?;
     let mut seen = HashMap::new();
     let mut parents = BTreeSet::new();
     let (mut new, mut siblings) = (0u64, 0u64);
@@ -247,10 +239,11 @@ fn told_apart(index: &[u32], values: &ArrayRef) -> Result<f64> {
 /// The table's columns that are of no foreign key, the numbers of children, and the depths in trees.
 fn own_columns(facts: &TableFacts, depths: &BTreeMap<usize, Vec<u32>>, spares: &[Spares]) -> Result<RecordBatch> {
     let schema = facts.table.schema();
-    let in_key = |name: &String| facts.references.iter().any(|reference| reference.columns.contains(name));
     let mut fields: Vec<Arc<Field>> = Vec::new();
     let mut arrays: Vec<ArrayRef> = Vec::new();
-    for (field, array) in schema.fields().iter().zip(facts.table.columns()).filter(|(f, _)| !in_key(f.name())) {
+    for (field, array) in
+        schema.fields().iter().zip(facts.table.columns()).filter(|(f, _)| !facts.in_foreign_key(f.name()))
+    {
         fields.push(Arc::clone(field));
         arrays.push(Arc::clone(array));
     }
@@ -332,15 +325,14 @@ fn own_roles(facts: &TableFacts, own: &RecordBatch) -> Result<BTreeMap<String, C
     for field in schema.fields().iter().filter(|field| super::is_hidden(field.name())) {
         roles.insert(field.name().clone(), ColumnRole::Numeric);
     }
-    let in_key = |name: &String| facts.references.iter().any(|reference| reference.columns.contains(name));
-    for field in schema.fields().iter().filter(|field| in_key(field.name())) {
+    for field in schema.fields().iter().filter(|field| facts.in_foreign_key(field.name())) {
         if distinct(own.column(schema.index_of(field.name())?))? <= KEY_VALUES {
             roles.entry(field.name().clone()).or_insert(ColumnRole::Categorical);
         }
     }
     for columns in &facts.uniques {
         let drawn: Vec<&String> =
-            columns.iter().filter(|name| schema.field_with_name(name).is_ok() && !in_key(name)).collect();
+            columns.iter().filter(|name| schema.field_with_name(name).is_ok() && !facts.in_foreign_key(name)).collect();
         for &name in &drawn {
             let (at, field) =
                 schema.column_with_name(name).ok_or_else(|| SynthError::Internal(format!("no column `{name}`")))?;
@@ -364,8 +356,8 @@ pub fn can_be_generated(data_type: &DataType) -> bool {
 }
 
 fn distinct(values: &ArrayRef) -> Result<usize> {
-    let converter = RowConverter::new(vec![SortField::new(values.data_type().clone())])?;
-    let rows = converter.convert_columns(&[Arc::clone(values)])?;
+    let column = [Arc::clone(values)];
+    let rows = row_converter(&column)?.convert_columns(&column)?;
     let distinct: BTreeSet<_> = rows.iter().collect();
     Ok(distinct.len())
 }
@@ -487,10 +479,9 @@ fn push(to: &mut SubColumnData, from: &SubColumnData, index: &[u32], none: u32) 
 
 /// The keys that do not keep themselves unique.
 fn uniques(facts: &TableFacts) -> Result<Vec<Unique>> {
-    let in_key = |name: &&String| !facts.references.iter().any(|reference| reference.columns.contains(name));
     let mut uniques = Vec::new();
     for columns in &facts.uniques {
-        let drawn: Vec<String> = columns.iter().filter(in_key).cloned().collect();
+        let drawn: Vec<String> = columns.iter().filter(|name| !facts.in_foreign_key(name)).cloned().collect();
         if columns.len() == 1 && drawn.len() == 1 {
             continue; // generated, each value once
         }
@@ -507,9 +498,7 @@ fn combinations(batch: &RecordBatch) -> Result<RecordBatch> {
     if batch.num_columns() == 0 {
         return Ok(batch.slice(0, 0));
     }
-    let fields = batch.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
-    let converter = RowConverter::new(fields)?;
-    let rows = converter.convert_columns(batch.columns())?;
+    let rows = row_converter(batch.columns())?.convert_columns(batch.columns())?;
     let mut order: Vec<usize> = (0..batch.num_rows()).collect();
     order.sort_by(|&a, &b| rows.row(a).cmp(&rows.row(b)));
     order.dedup_by(|a, b| rows.row(*a) == rows.row(*b));

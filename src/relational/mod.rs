@@ -8,6 +8,12 @@
 //! degrees slots matching tree unique chains importance    the algorithms, over plain numbers
 //! ```
 
+use crate::Result;
+use arrow::{
+    array::ArrayRef,
+    row::{RowConverter, SortField},
+};
+
 mod apportion;
 pub mod chains;
 pub mod degrees;
@@ -30,6 +36,26 @@ pub use relations::{
     is_hidden, owner_column, place_code,
 };
 pub use roles::{ReferenceShape, Roles, choose_roles};
+
+/// What makes rows of columns like `columns` comparable.
+///
+/// # Errors
+/// Columns of types that have no order.
+pub(crate) fn row_converter(columns: &[ArrayRef]) -> Result<RowConverter> {
+    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone()));
+    Ok(RowConverter::new(fields.collect())?)
+}
+
+/// How many children each of `parents` parents has; `index` has the parent of each child, or [`NONE`].
+pub(crate) fn child_counts(index: &[u32], parents: usize) -> Vec<u32> {
+    let mut counts = vec![0u32; parents];
+    for &parent in index {
+        if let Some(count) = counts.get_mut(parent as usize) {
+            *count += 1;
+        }
+    }
+    counts
+}
 
 /// No row: a reference to nothing.
 pub const NONE: u32 = u32::MAX;

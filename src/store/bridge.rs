@@ -31,8 +31,11 @@ pub fn blocking<T: Send>(future: impl Future<Output = Result<T>> + Send) -> Resu
     })
 }
 
-/// Runs CPU-bound `work` away from the runtime's workers, where there is a runtime.
-pub(super) async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+/// Runs blocking or CPU-bound `work` away from the runtime's workers, where there is a runtime.
+///
+/// # Errors
+/// Those of `work`; the runtime shuts down.
+pub async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::runtime::Handle::try_current() {
         Err(_) => work(),
         Ok(runtime) => match runtime.spawn_blocking(work).await {

@@ -24,7 +24,7 @@ mod name;
 mod versions;
 mod weights;
 
-pub use bridge::blocking;
+pub use bridge::{blocking, off_worker};
 pub use checkpoint::CheckpointInfo;
 pub use declared::{DeclaredKeys, DeclaredRoles};
 pub use manifest::{Manifest, NewModel, StoredModel};

@@ -1,6 +1,6 @@
 //! Tables as Delta Lake tables: one commit each, which says which generation it was.
 
-use super::{Destination, GenerateSpec, files, files::off_worker, rows::Extent, staging::Staging};
+use super::{Destination, GenerateSpec, files, rows::Extent, staging::Staging};
 use crate::{
     Result, SynthError,
     exec::{
@@ -8,7 +8,7 @@ use crate::{
         delta::{Commit, Location, delta_type, failed, write as commit},
         sample::RelatedExec,
     },
-    store::Manifest,
+    store::{Manifest, off_worker},
 };
 use arrow::datatypes::DataType;
 use datafusion::{

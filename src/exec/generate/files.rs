@@ -6,7 +6,7 @@ use super::{
     rows::Extent,
     staging::{Obstacle, Staging, obstacle},
 };
-use crate::{Result, SynthError};
+use crate::{Result, SynthError, store::off_worker};
 use arrow::datatypes::SchemaRef;
 use datafusion::{
     common::{
@@ -192,10 +192,4 @@ fn sink(
 fn store_of(url: &Url, context: &TaskContext) -> DataFusionResult<(Arc<dyn ObjectStore>, Path)> {
     let place = ListingTableUrl::try_new(url.clone(), None)?;
     Ok((context.runtime_env().object_store(place.object_store())?, place.prefix().clone()))
-}
-
-/// Runs blocking `work` away from the runtime's workers.
-pub(super) async fn off_worker<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let task = tokio::task::spawn_blocking(work).await;
-    task.map_err(|error| SynthError::from(DataFusionError::ExecutionJoin(Box::new(error))))?
 }

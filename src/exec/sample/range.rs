@@ -25,17 +25,6 @@ pub(super) fn split(rows: Range<u64>, parts: usize) -> Vec<Range<u64>> {
         .collect()
 }
 
-/// The blocks of `rows`, each with the part of it that is asked for.
-pub(super) fn blocks(rows: Range<u64>) -> impl Iterator<Item = (u64, Range<usize>)> + Send {
-    let first = rows.start / BLOCK;
-    let end = if rows.is_empty() { first } else { (rows.end - 1) / BLOCK + 1 };
-    (first..end).map(move |block| {
-        let offset = block * BLOCK;
-        let within = |row: u64| usize::try_from(row.saturating_sub(offset).min(BLOCK)).unwrap_or(BLOCK_ROWS);
-        (block, within(rows.start)..within(rows.end))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,17 +49,6 @@ mod tests {
                 let spread = sizes.iter().max().unwrap_or(&0) - sizes.iter().min().unwrap_or(&0);
                 prop_assert!(spread <= 3 * BLOCK, "{:?}", sizes);
             }
-        }
-
-        #[test]
-        fn blocks_cover_the_range_once(start in 0u64..1_000_000_000_000_000, len in 0u64..50_000) {
-            let mut next = start;
-            for (block, part) in blocks(start..start + len) {
-                prop_assert!(part.end <= BLOCK_ROWS && !part.is_empty());
-                prop_assert_eq!(block * BLOCK + part.start as u64, next);
-                next = block * BLOCK + part.end as u64;
-            }
-            prop_assert_eq!(next, start + len);
         }
     }
 }

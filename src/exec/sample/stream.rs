@@ -3,13 +3,12 @@
 use super::{
     SampleSpec,
     generator::{Generator, decode},
-    range,
     schema::{Source, sources},
 };
 use crate::{
     Result, SynthError,
     encode::EncodedRows,
-    noise::{BLOCK_ROWS, Noise},
+    noise::{BLOCK_ROWS, Noise, blocks},
     store::StoredModel,
     torch::resolve,
 };
@@ -137,7 +136,7 @@ impl Job {
         self.reserve(fixed)?;
         let gpu = resolve(self.worker.spec.device)?.is_cuda();
         let mut largest = 0;
-        for (block, part) in range::blocks(self.worker.rows.clone()) {
+        for (block, part) in blocks(self.worker.rows.clone()) {
             if self.out.is_closed() {
                 return Ok(());
             }
@@ -169,7 +168,7 @@ impl Job {
 
     /// Rows without any column of the model.
     fn number(&mut self) -> Result<()> {
-        for (block, part) in range::blocks(self.worker.rows.clone()) {
+        for (block, part) in blocks(self.worker.rows.clone()) {
             let first = block * BLOCK_ROWS as u64 + part.start as u64;
             if !self.send(first, part.len(), &[])? {
                 return Ok(());

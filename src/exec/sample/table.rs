@@ -33,9 +33,7 @@ impl SampleTable {
         let schema = schema::output_schema(manifest.schema(), spec.row_id)?;
         Ok(Self { spec, manifest, schema })
     }
-}
 
-impl SampleTable {
     /// A plan of the columns `projection`, in about `partitions` partitions: each a contiguous part of the rows, in order.
     ///
     /// # Errors

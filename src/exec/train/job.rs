@@ -14,7 +14,7 @@ use crate::{
     models::ModelKind,
     relational::{self, Relations, TableFacts},
     schema::{ColumnRole, TableName},
-    store::{ModelStore, NewModel},
+    store::{ModelStore, NewModel, off_worker},
 };
 use arrow::record_batch::RecordBatch;
 use datafusion::{
@@ -136,8 +136,7 @@ impl Lesson {
     /// Of a table among others.
     async fn of_facts(facts: TableFacts, kind: &'static dyn ModelKind, threads: usize, scan: &Scan) -> Result<Self> {
         let learn = move || relational::learn(facts, kind.scheme(), kind.takes_context(), threads);
-        let learned =
-            tokio::task::spawn_blocking(learn).await.map_err(|error| SynthError::Internal(error.to_string()))??;
+        let learned = off_worker(learn).await?;
         let reservation = MemoryConsumer::new("TrainExec[rows]").register(scan.context.memory_pool());
         reservation.try_grow(learned.rows.memory_size())?;
         Ok(Self {
@@ -169,9 +168,7 @@ async fn learn_encoder(
     if profile.rows() == 0 {
         return Err(SynthError::NoRows { reason: "it has no rows".to_owned() });
     }
-    tokio::task::spawn_blocking(move || profile.finish(kind.scheme(), threads))
-        .await
-        .map_err(|error| SynthError::Internal(error.to_string()))?
+    off_worker(move || profile.finish(kind.scheme(), threads)).await
 }
 
 /// The right to train a model of this name in this process: two trainings would overwrite each other's

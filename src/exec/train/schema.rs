@@ -5,7 +5,8 @@ use crate::{
     Result, SynthError,
     exec::keys::{KnownKeys, Tables, check_keys, schema_graph},
     relational::{
-        Children, NONE, ReferenceFacts, ReferenceShape, Roles, TableFacts, choose_roles, degree_column, owner_column,
+        Children, NONE, ReferenceFacts, ReferenceShape, Roles, TableFacts, child_counts, choose_roles, degree_column,
+        owner_column, row_converter,
     },
     schema::{ColumnRole, ForeignKey, KeyKind, OrphanPolicy, TableName, show_columns},
 };
@@ -13,7 +14,6 @@ use arrow::{
     array::{Array, ArrayRef, BooleanArray, Int32Array, RecordBatch, RecordBatchOptions, UInt32Array},
     compute::{cast, concat_batches, filter_record_batch, take},
     datatypes::{DataType, Field, Schema, SchemaRef},
-    row::{RowConverter, SortField},
 };
 use datafusion::{
     execution::{
@@ -137,6 +137,8 @@ struct Known {
     tables: HashMap<TableName, RecordBatch>,
     /// By place in `keys.foreign_keys`: per row of the child, the parent's.
     indices: HashMap<usize, Arc<Vec<u32>>>,
+    /// The foreign keys of a table, by place, and what they do.
+    references: HashMap<TableName, Vec<(usize, Roles)>>,
     held: Option<MemoryReservation>,
 }
 
@@ -247,17 +249,14 @@ impl SchemaData {
     }
 
     async fn counts(&self, at: usize, parents: usize) -> Result<Vec<u32>> {
-        let mut counts = vec![0u32; parents];
-        for &parent in self.index(at).await?.iter() {
-            if let Some(count) = counts.get_mut(parent as usize) {
-                *count += 1;
-            }
-        }
-        Ok(counts)
+        Ok(child_counts(&self.index(at).await?, parents))
     }
 
     /// The foreign keys of a table and what they do, by the place of their columns.
     async fn references(&self, table: &TableName) -> Result<Vec<(usize, Roles)>> {
+        if let Some(references) = self.known.lock().await.references.get(table) {
+            return Ok(references.clone());
+        }
         let rows = self.table(table).await?;
         let schema = rows.schema();
         let mut shapes = Vec::new();
@@ -285,7 +284,9 @@ impl SchemaData {
             .map(|(at, _)| format!("`{}` ({})", table.table, show_columns(&self.plan.keys.foreign_keys[*at].0.columns)))
             .collect();
         let (places, shapes): (Vec<usize>, Vec<ReferenceShape>) = shapes.into_iter().unzip();
-        Ok(places.into_iter().zip(choose_roles(&shapes, &names)?).collect())
+        let references: Vec<_> = places.into_iter().zip(choose_roles(&shapes, &names)?).collect();
+        self.known.lock().await.references.insert(table.clone(), references.clone());
+        Ok(references)
     }
 
     /// The foreign keys that refer to a table: those of most rows first.
@@ -363,8 +364,7 @@ fn look_up(key: &ForeignKey, child: &RecordBatch, parent: &RecordBatch) -> Resul
         .zip(&parents)
         .map(|(child, parent)| cast(child, parent.data_type()))
         .collect::<Result<_, _>>()?;
-    let converter =
-        RowConverter::new(parents.iter().map(|column| SortField::new(column.data_type().clone())).collect())?;
+    let converter = row_converter(&parents)?;
     let parent_rows = converter.convert_columns(&parents)?;
     let child_rows = converter.convert_columns(&children)?;
     let mut places = HashMap::with_capacity(parent.num_rows());

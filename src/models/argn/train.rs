@@ -10,7 +10,9 @@ use crate::{
     models::{
         FitOptions, HostTensor, ModelState, TrainingData,
         embedding::frequencies,
-        training::{Learner, Losses, Split, Step, load_flat, load_parameters, save_flat, save_parameters},
+        training::{
+            Learner, Losses, Shuffled, Split, Step, load_flat, load_parameters, one_cycle, save_flat, save_parameters,
+        },
     },
     noise::{Noise, Purpose},
     torch::{Team, resolve, use_threads},
@@ -21,8 +23,6 @@ use tch::Device;
 
 /// Rows judged at once.
 const JUDGED: usize = 1024;
-/// Share of the steps in which the learning rate rises.
-const RISE: f64 = 0.3;
 
 /// The networks, learning.
 pub(super) struct ArgnLearner<'a> {
@@ -31,13 +31,10 @@ pub(super) struct ArgnLearner<'a> {
     data: TrainingData<'a>,
     split: Split,
     device: Device,
-    steps_per_epoch: u64,
-    shuffle: Purpose,
     orders: Purpose,
     dropout: Purpose,
     network: Network,
-    /// Rows in the order of the current epoch.
-    epoch_rows: (Option<u64>, Vec<u32>),
+    rows: Shuffled,
 }
 
 impl<'a> ArgnLearner<'a> {
@@ -58,14 +55,12 @@ impl<'a> ArgnLearner<'a> {
         Ok(Self {
             team: Team::new(if device == Device::Cpu { options.threads.min(2) } else { 1 })?,
             data: *data,
-            steps_per_epoch: split.train.len().div_ceil(config.batch) as u64,
             split,
             device,
-            shuffle: noise.purpose("argn/shuffle"),
+            rows: Shuffled::new(noise.purpose("argn/shuffle")),
             orders: noise.purpose("argn/orders"),
             dropout: noise.purpose("argn/dropout"),
             network,
-            epoch_rows: (None, Vec::new()),
             config,
         })
     }
@@ -109,7 +104,7 @@ impl Learner for ArgnLearner<'_> {
     }
 
     fn steps_per_epoch(&self) -> u64 {
-        self.steps_per_epoch
+        self.split.train.len().div_ceil(self.config.batch) as u64
     }
 
     fn rows_per_epoch(&self) -> usize {
@@ -122,16 +117,9 @@ impl Learner for ArgnLearner<'_> {
 
     fn step(&mut self, step: Step) -> Result<Losses> {
         let number = step.number;
-        let (epoch, at) = (number / self.steps_per_epoch, (number % self.steps_per_epoch) as usize);
-        if self.epoch_rows.0 != Some(epoch) {
-            let mut rows = self.split.train.clone();
-            rows.shuffle(&mut self.shuffle.block(epoch));
-            self.epoch_rows = (Some(epoch), rows);
-        }
-        let rows = &self.epoch_rows.1[at * self.config.batch..];
-        let rows = &rows[..rows.len().min(self.config.batch)];
+        let rows = self.rows.batch(&self.split.train, number, self.config.batch).to_vec();
         let free = (self.config.any_order * rows.len() as f64).round() as usize;
-        let batch = self.batch(rows, &self.random_ranks(number, free))?;
+        let batch = self.batch(&rows, &self.random_ranks(number, free))?;
         let loss = self.network.gradients(&batch, &self.dropout, number, &self.team)?;
         let rate = self.config.learning_rate * one_cycle(number as f64 / step.end as f64) * step.rate;
         self.network.update(number + 1, rate, &self.team)?;
@@ -173,10 +161,4 @@ impl Learner for ArgnLearner<'_> {
         let _ = self.network.parameters.master.f_fill_(f64::NAN)?;
         Ok(())
     }
-}
-
-/// The learning rate's course over a training (Smith & Topin 2019): from 1/25 up to 1, then down to nothing, by cosines.
-fn one_cycle(done: f64) -> f64 {
-    let cosine = |share: f64| (1.0 - (std::f64::consts::PI * share).cos()) / 2.0;
-    if done < RISE { 0.04 + 0.96 * cosine(done / RISE) } else { 1.0 - 0.9999 * cosine((done - RISE) / (1.0 - RISE)) }
 }

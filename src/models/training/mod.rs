@@ -2,8 +2,11 @@
 //!
 //! A kind brings a [`Learner`]: its networks and a step of theirs. All else is the same for all.
 
+mod course;
 mod parameters;
 mod validation;
+
+pub(super) use course::{Shuffled, one_cycle};
 
 pub(super) use parameters::{load_flat, load_parameters, save_flat, save_parameters};
 pub(super) use validation::Split;

@@ -12,19 +12,18 @@ use crate::{
     models::{
         FitOptions, HostTensor, ModelState, TrainingData,
         embedding::frequencies,
-        training::{Learner, Losses, Split, Step, load_flat, load_parameters, save_flat, save_parameters},
+        training::{
+            Learner, Losses, Shuffled, Split, Step, load_flat, load_parameters, one_cycle, save_flat, save_parameters,
+        },
     },
     noise::{Noise, Purpose},
     torch::{Team, resolve, use_threads},
 };
-use rand::seq::SliceRandom;
 use std::{collections::BTreeMap, sync::Arc};
 use tch::Device;
 
 /// Codes of a larger cardinality are learned through entity embeddings instead of one-hot vectors.
 const EMBEDDING_THRESHOLD: u32 = 128;
-/// Share of the steps in which the learning rate rises.
-const RISE: f64 = 0.3;
 /// Steps between validations, at least.
 const VALIDATION_STEPS: u64 = 500;
 
@@ -34,15 +33,12 @@ pub(super) struct TvaeLearner<'a> {
     team: Team,
     data: TrainingData<'a>,
     split: Split,
-    steps_per_epoch: u64,
-    shuffle: Purpose,
     latent: Purpose,
     /// Of the latent vectors of held-out rows.
     judged: Purpose,
     network: Network,
     width: usize,
-    /// Rows in the order of the current epoch.
-    epoch_rows: (Option<u64>, Vec<u32>),
+    rows: Shuffled,
 }
 
 impl<'a> TvaeLearner<'a> {
@@ -63,14 +59,12 @@ impl<'a> TvaeLearner<'a> {
         Ok(Self {
             team: Team::new(if device == Device::Cpu { options.threads.min(2) } else { 1 })?,
             data: *data,
-            steps_per_epoch: rows.len().div_ceil(config.batch) as u64,
             split,
-            shuffle: noise.purpose("tvae/shuffle"),
+            rows: Shuffled::new(noise.purpose("tvae/shuffle")),
             latent: noise.purpose("tvae/latent"),
             judged: noise.purpose("tvae/held out"),
             network: Network::new(dense, &config, &frequencies, bounds, &noise, device)?,
             width,
-            epoch_rows: (None, Vec::new()),
             config,
         })
     }
@@ -84,7 +78,7 @@ impl Learner for TvaeLearner<'_> {
     }
 
     fn steps_per_epoch(&self) -> u64 {
-        self.steps_per_epoch
+        self.split.train.len().div_ceil(self.config.batch) as u64
     }
 
     fn rows_per_epoch(&self) -> usize {
@@ -96,21 +90,14 @@ impl Learner for TvaeLearner<'_> {
     }
 
     fn step(&mut self, Step { number, rate, end }: Step) -> Result<Losses> {
-        let (epoch, at) = (number / self.steps_per_epoch, (number % self.steps_per_epoch) as usize);
-        if self.epoch_rows.0 != Some(epoch) {
-            let mut rows = self.split.train.clone();
-            rows.shuffle(&mut self.shuffle.block(epoch));
-            self.epoch_rows = (Some(epoch), rows);
-        }
-        let rows = &self.epoch_rows.1[at * self.config.batch..];
-        let rows = &rows[..rows.len().min(self.config.batch)];
+        let rows = self.rows.batch(&self.split.train, number, self.config.batch);
         let loss = self.network.gradients(self.data.rows, rows, (&self.latent, number), &self.team)?;
-        self.network.update(number + 1, rate * course(number as f64 / end as f64), &self.team)?;
+        self.network.update(number + 1, rate * one_cycle(number as f64 / end as f64), &self.team)?;
         Ok(Losses { loss, critic: None })
     }
 
     fn validation_due(&self, epoch: u32) -> bool {
-        let every = VALIDATION_STEPS.div_ceil(self.steps_per_epoch);
+        let every = VALIDATION_STEPS.div_ceil(self.steps_per_epoch());
         epoch == self.config.epochs || u64::from(epoch).is_multiple_of(every)
     }
 
@@ -154,10 +141,4 @@ impl Learner for TvaeLearner<'_> {
         let _ = self.network.parameters.master.f_fill_(f64::NAN)?;
         Ok(())
     }
-}
-
-/// The learning rate's course over a training (Smith & Topin 2019): from 1/25 up to 1, then down to nothing, by cosines.
-fn course(done: f64) -> f64 {
-    let cosine = |share: f64| (1.0 - (std::f64::consts::PI * share).cos()) / 2.0;
-    if done < RISE { 0.04 + 0.96 * cosine(done / RISE) } else { 1.0 - 0.9999 * cosine((done - RISE) / (1.0 - RISE)) }
 }

@@ -1,12 +1,12 @@
 //! The physical plan of a related table's sample.
 
-use super::shared::{Prepared, Shared, prepare};
+use super::shared::{Prepared, Shared};
 use crate::{
     Result as SynthResult, SynthError,
     exec::sample::{SampleSpec, schema::ROW_ID},
     models::SamplerSettings,
     relational::{Generator, Role},
-    store::Manifest,
+    store::{Manifest, off_worker},
 };
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions},
@@ -343,7 +343,9 @@ impl Worker {
             let timer = self.metrics.parents.timer();
             let spec = &self.plan.spec;
             let of = (task.segment, self.plan.tasks.segment_rows);
-            let prepared = cell.get_or_try_init(|| prepare(spec, &self.plan.inputs, of, &self.context)).await?;
+            let shared = &self.plan.shared;
+            let prepare = || shared.prepare(spec, &self.plan.inputs, of, &self.context);
+            let prepared = cell.get_or_try_init(prepare).await?;
             timer.done();
             self.reservation.try_resize(prepared.segment.memory_size())?;
             let chunks = prepared.segment.chunks().len();
@@ -394,9 +396,7 @@ impl Worker {
             let child = prepared.family.chunk(&prepared.segment, chunk, &columns, &mut ready)?;
             Ok::<_, SynthError>((ready, child))
         };
-        let (generator, child) = tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|error| SynthError::from(DataFusionError::External(Box::new(error))))??;
+        let (generator, child) = off_worker(work).await?;
         timer.done();
         self.generator = Some(generator);
         self.metrics.chunks.add(1);

@@ -6,9 +6,10 @@ use crate::{
     exec::sample::SampleSpec,
     noise::Noise,
     relational::{Family, ParentRows, Segment},
+    store::off_worker,
 };
 use arrow::compute::concat_batches;
-use datafusion::{error::DataFusionError, execution::TaskContext};
+use datafusion::execution::TaskContext;
 use futures::TryStreamExt;
 use parking_lot::Mutex;
 use std::{
@@ -20,20 +21,23 @@ use tokio::sync::OnceCell;
 /// A segment, ready to generate.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) family: Family,
+    pub(super) family: Arc<Family>,
     pub(super) segment: Segment,
 }
 
 type Cell = OnceCell<Arc<Prepared>>;
 
-/// Segments that some partition is at work on.
+/// The model, and the segments that some partition is at work on.
 #[derive(Debug, Default)]
-pub(super) struct Shared(Mutex<HashMap<u64, Weak<Cell>>>);
+pub(super) struct Shared {
+    family: OnceCell<(Arc<Family>, usize)>,
+    segments: Mutex<HashMap<u64, Weak<Cell>>>,
+}
 
 impl Shared {
     /// Where segment `number` is or will be.
     pub(super) fn cell(&self, number: u64) -> Arc<Cell> {
-        let mut cells = self.0.lock();
+        let mut cells = self.segments.lock();
         cells.retain(|_, cell| cell.strong_count() > 0);
         if let Some(cell) = cells.get(&number).and_then(Weak::upgrade) {
             return cell;
@@ -42,34 +46,45 @@ impl Shared {
         cells.insert(number, Arc::downgrade(&cell));
         cell
     }
-}
 
-/// Collects the parents of segment `number`.
-pub(super) async fn prepare(
-    spec: &SampleSpec,
-    inputs: &[Input],
-    (number, rows): (u64, u64),
-    context: &Arc<TaskContext>,
-) -> Result<Arc<Prepared>> {
-    let stored = spec.stored().await?;
-    let relations = stored.manifest.relations.clone();
-    let relations = relations.ok_or_else(|| SynthError::Internal("a model without relations".to_owned()))?;
-    let mut parents: Vec<Option<ParentRows>> = vec![None; relations.references.len()];
-    for input in inputs {
-        let partition = usize::try_from(number - input.first).unwrap_or(usize::MAX);
-        let stream = input.plan.execute(partition, Arc::clone(context))?;
-        let schema = stream.schema();
-        let batches: Vec<_> = stream.try_collect().await?;
-        parents[input.reference] = Some(ParentRows { rows: concat_batches(&schema, &batches)?, degree: input.degree });
+    /// The model, loaded once, and the number of its references.
+    async fn family(&self, spec: &SampleSpec) -> Result<&(Arc<Family>, usize)> {
+        let load = || async {
+            let stored = spec.stored().await?;
+            let relations = stored.manifest.relations.clone();
+            let relations = relations.ok_or_else(|| SynthError::Internal("a model without relations".to_owned()))?;
+            let references = relations.references.len();
+            let noise = Noise::new(spec.seed, spec.content_hash.as_bytes());
+            let encoder = stored.manifest.encoder.clone();
+            let family = Family::new(Arc::new(relations), encoder, Arc::clone(&stored.model), noise)?;
+            Ok((Arc::new(family), references))
+        };
+        self.family.get_or_try_init(load).await
     }
-    let noise = Noise::new(spec.seed, spec.content_hash.as_bytes());
-    let prepare = move || {
-        let encoder = stored.manifest.encoder.clone();
-        let family = Family::new(Arc::new(relations), encoder, Arc::clone(&stored.model), noise)?;
-        let segment = family.segment(number, rows, parents)?;
-        Ok(Arc::new(Prepared { family, segment }))
-    };
-    tokio::task::spawn_blocking(prepare)
+
+    /// Collects the parents of segment `number`.
+    pub(super) async fn prepare(
+        &self,
+        spec: &SampleSpec,
+        inputs: &[Input],
+        (number, rows): (u64, u64),
+        context: &Arc<TaskContext>,
+    ) -> Result<Arc<Prepared>> {
+        let (family, references) = self.family(spec).await?;
+        let mut parents: Vec<Option<ParentRows>> = vec![None; *references];
+        for input in inputs {
+            let partition = usize::try_from(number - input.first).unwrap_or(usize::MAX);
+            let stream = input.plan.execute(partition, Arc::clone(context))?;
+            let schema = stream.schema();
+            let batches: Vec<_> = stream.try_collect().await?;
+            parents[input.reference] =
+                Some(ParentRows { rows: concat_batches(&schema, &batches)?, degree: input.degree });
+        }
+        let family = Arc::clone(family);
+        off_worker(move || {
+            let segment = family.segment(number, rows, parents)?;
+            Ok(Arc::new(Prepared { family, segment }))
+        })
         .await
-        .map_err(|error| SynthError::from(DataFusionError::External(Box::new(error))))?
+    }
 }
