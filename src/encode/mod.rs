@@ -4,8 +4,10 @@
 //! into a [`TableEncoder`]: per column an encoder that turns values into *sub-columns* and back.
 //! A sub-column is either a code below a cardinality or a scalar in [-1, 1]; models see nothing else.
 
+mod among;
 mod codes;
 mod columns;
+mod follows;
 mod gmm;
 pub(crate) mod hash;
 mod known;
@@ -15,7 +17,6 @@ mod physical;
 mod profile;
 mod restriction;
 pub(crate) mod schema_serde;
-mod since;
 mod sketch;
 mod table;
 mod text;
@@ -23,12 +24,13 @@ mod text_serde;
 mod warp;
 mod wide;
 
+pub use among::Among;
 pub use codes::{CodeMatrix, EncodedRows, SubColumnData};
+pub(crate) use follows::is_instant;
 pub use known::{KnownCodes, UNKNOWN};
 pub use layout::{ColumnLayout, Layout, SubColumn};
 pub use profile::TableProfile;
 pub use restriction::Restriction;
-pub(crate) use since::is_instant;
 pub use table::{Scheme, TableEncoder, Unseen};
 
 #[cfg(test)]

@@ -2,16 +2,15 @@
 
 use super::{
     Scheme, TableEncoder,
-    columns::{self, Column, ColumnEncoder},
+    columns::{self, ColumnEncoder, Sketch},
+    follows::{Follows, Functions, Since, difference_field},
     physical::{Lane, Physical, for_each_bytes, plain, value_type},
-    since::{Since, difference_field},
     sketch::{BytesSketch, Limits, NumberSketch},
-    wide::Float,
 };
 use crate::{Result, SynthError, schema::ColumnRole};
 use arrow::{
     array::{Array, ArrayRef},
-    datatypes::{DataType, Field, SchemaRef, i256},
+    datatypes::{DataType, Field, SchemaRef},
     record_batch::RecordBatch,
 };
 use std::{
@@ -34,6 +33,7 @@ pub struct TableProfile {
     columns: Vec<ColumnProfile>,
     /// Dates and times, two by two.
     since: Vec<Since>,
+    functions: Functions,
     rows: u64,
 }
 
@@ -45,17 +45,6 @@ pub(super) struct ColumnProfile {
 }
 
 type Fitted = Result<(ColumnRole, ColumnEncoder)>;
-
-#[derive(Debug, Clone)]
-pub(super) enum Sketch {
-    /// Not looked at: excluded, or of the null type.
-    None,
-    Int(NumberSketch<i64>),
-    Wide(NumberSketch<i128>),
-    Huge(NumberSketch<i256>),
-    Float(NumberSketch<Float>),
-    Bytes(BytesSketch),
-}
 
 impl TableProfile {
     /// A profile of no rows. `roles` overrides what would be inferred, by column name.
@@ -75,8 +64,9 @@ impl TableProfile {
             .iter()
             .map(|field| ColumnProfile::new(field, roles.get(field.name()).copied()))
             .collect::<Result<_>>()?;
-        let since = Since::pairs(&schema, |at| !roles.contains_key(schema.field(at).name()))?;
-        Ok(Self { schema, columns, since, rows: 0 })
+        let free = |at: usize| !roles.contains_key(schema.field(at).name());
+        let (since, functions) = (Since::pairs(&schema, free)?, Functions::new(&schema, free));
+        Ok(Self { schema, columns, since, functions, rows: 0 })
     }
 
     /// Takes in a batch.
@@ -91,6 +81,7 @@ impl TableProfile {
         for since in &mut self.since {
             since.update(batch.columns())?;
         }
+        self.functions.update(batch.columns())?;
         self.rows += batch.num_rows() as u64;
         Ok(())
     }
@@ -109,6 +100,7 @@ impl TableProfile {
         for (mine, theirs) in self.since.iter_mut().zip(other.since) {
             mine.merge(theirs)?;
         }
+        self.functions.merge(other.functions);
         self.rows += other.rows;
         Ok(())
     }
@@ -123,7 +115,8 @@ impl TableProfile {
     #[must_use]
     pub fn memory_size(&self) -> usize {
         let columns = self.columns.iter().map(ColumnProfile::memory_size).sum::<usize>();
-        columns + self.since.iter().map(Since::memory_size).sum::<usize>()
+        let since = self.since.iter().map(Since::memory_size).sum::<usize>();
+        columns + since + self.functions.memory_size()
     }
 
     /// Decides roles and fits every column's encoder (in parallel over columns, `threads` at a time).
@@ -134,45 +127,57 @@ impl TableProfile {
         if self.rows == 0 {
             return Err(SynthError::NoRows { reason: "the input has no rows".into() });
         }
-        let Self { schema, mut columns, since, .. } = self;
+        let Self { schema, mut columns, since, functions, .. } = self;
         let mut bases = vec![None; columns.len()];
         for (column, base, difference) in Since::best(since, &columns) {
             let nulls = columns[column].nulls;
             columns[column] = ColumnProfile { nulls, ..difference };
             bases[column] = Some(base);
         }
-        let jobs: Vec<Mutex<Option<ColumnProfile>>> = columns.into_iter().map(|c| Mutex::new(Some(c))).collect();
-        let results: Vec<Mutex<Option<Fitted>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
+        let field = |at: usize| match bases[at] {
+            None => Field::clone(schema.field(at)),
+            Some(_) => difference_field(schema.field(at)),
+        };
+        let results: Vec<Mutex<Option<Fitted>>> = columns.iter().map(|_| Mutex::new(None)).collect();
         let next = AtomicUsize::new(0);
         let work = || {
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
-                let (Some(job), Some(result)) = (jobs.get(at), results.get(at)) else { return };
-                let profile = job.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let fitted = profile.map(|p| match bases[at] {
-                    None => p.finish(schema.field(at), scheme),
-                    Some(_) => {
-                        let (_, encoder) = p.finish(&difference_field(schema.field(at)), scheme)?;
-                        Ok((ColumnRole::Datetime, encoder))
-                    }
-                });
-                *result.lock().unwrap_or_else(PoisonError::into_inner) = fitted;
+                let (Some(profile), Some(result)) = (columns.get(at), results.get(at)) else { return };
+                let fitted = profile.fit(&field(at), scheme);
+                *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(fitted);
             }
         };
         std::thread::scope(|scope| {
-            for _ in 1..threads.clamp(1, jobs.len().max(1)) {
+            for _ in 1..threads.clamp(1, columns.len().max(1)) {
                 scope.spawn(work);
             }
             work();
         });
-        let fitted = results
-            .into_iter()
-            .map(|result| {
-                let result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
-                result.unwrap_or_else(|| Err(SynthError::Internal("a column was not fitted".into())))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let fitted = fitted.into_iter().zip(bases).map(|((role, encoder), base)| (role, encoder, base)).collect();
+        let mut fitted = Vec::with_capacity(columns.len());
+        for (result, base) in results.into_iter().zip(&bases) {
+            let result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let (role, encoder) =
+                result.unwrap_or_else(|| Err(SynthError::Internal("a column was not fitted".into())))?;
+            let role = if base.is_some() { ColumnRole::Datetime } else { role };
+            fitted.push((role, encoder, base.map(Follows::Since)));
+        }
+        let by_value = |at: usize| bases[at].is_none() && matches!(fitted[at].1, ColumnEncoder::Values(_));
+        let learned = |at: usize| {
+            use ColumnRole as R;
+            bases[at].is_none() && matches!(fitted[at].0, R::Categorical | R::Numeric | R::Datetime)
+        };
+        for function in functions.found(by_value, learned) {
+            let (at, of) = (function.column, function.of);
+            let Some(mut encoder) = columns[at].by_value() else { continue };
+            encoder.prepare(schema.field(at))?;
+            let mut base = fitted[of].1.clone();
+            base.prepare(schema.field(of))?;
+            let (Some(from), Some(to)) = (base.all(schema.field(of)), encoder.all(schema.field(at))) else { continue };
+            if let Some(codes) = function.codes(&from?, &to?)? {
+                (fitted[at].1, fitted[at].2) = (encoder, Some(Follows::Function { of, codes }));
+            }
+        }
         TableEncoder::new(schema, scheme, fitted)
     }
 }
@@ -267,16 +272,13 @@ impl ColumnProfile {
         }
     }
 
-    fn finish(self, field: &Field, scheme: Scheme) -> Result<(ColumnRole, ColumnEncoder)> {
-        let column = match self.sketch {
-            Sketch::None => Column::Null,
-            Sketch::Int(s) => Column::Int(s),
-            Sketch::Wide(s) => Column::Wide(s),
-            Sketch::Huge(s) => Column::Huge(s),
-            Sketch::Float(s) => Column::Float(s),
-            Sketch::Bytes(s) => Column::Bytes(s),
-        };
-        columns::fit(field, &column, self.nulls, self.declared, scheme)
+    fn fit(&self, field: &Field, scheme: Scheme) -> Result<(ColumnRole, ColumnEncoder)> {
+        columns::fit(field, &self.sketch, self.nulls, self.declared, scheme)
+    }
+
+    /// An encoder with a code per value, whatever the column means; none where not every value is known.
+    fn by_value(&self) -> Option<ColumnEncoder> {
+        columns::by_value(&self.sketch, self.nulls > 0)
     }
 }
 

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 /// Places tried within a code that stands for many values, at first and where none of those will do.
 const PLACES: [u32; 2] = [1 << 12, 1 << 16];
+/// A condition that cannot be met, and what to do about it.
+const NOTHING: &str = "no value that the model has learned satisfies it";
+const LOOK: &str = "look at the values that the table has";
 
 /// The values of one column that satisfy a condition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +42,25 @@ impl Restriction {
         shares
     }
 
+    /// What is left of the column of two restrictions of it: none if that is nothing.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Option<Self> {
+        self.allowed.retain_mut(|allowed| {
+            let Ok(found) = other.allowed.binary_search_by_key(&allowed.code, |other| other.code) else { return false };
+            let other = &other.allowed[found];
+            if allowed.places.is_empty() {
+                allowed.clone_from(other);
+            } else if !other.places.is_empty() {
+                let before = allowed.places.len();
+                allowed.places.retain(|place| other.places.binary_search(place).is_ok());
+                allowed.share *= allowed.places.len() as f32 / before as f32;
+                return !allowed.places.is_empty();
+            }
+            true
+        });
+        (!self.allowed.is_empty()).then_some(self)
+    }
+
     /// Random bits that lead to a value that satisfies the condition, of those drawn for a value of `code`.
     fn place(&self, code: u32, bits: u32) -> u32 {
         let found = self.allowed.binary_search_by_key(&code, |allowed| allowed.code);
@@ -68,6 +90,9 @@ impl TableEncoder {
             reason: reason.to_owned(),
             way_out: way_out.to_owned(),
         };
+        if let Some((of, codes)) = self.function(column) {
+            return self.restrict_function(column, of, codes, &test).ok_or_else(|| fault(NOTHING, LOOK))?;
+        }
         if let Some(base) = self.base(column) {
             let reason = format!("it is learned as the time since `{}`", base.name());
             return Err(fault(
@@ -109,13 +134,32 @@ impl TableEncoder {
             }
         }
         if allowed.is_empty() {
-            return Err(fault(
-                "no value that the model has learned satisfies it",
-                "look at the values that the table has",
-            ));
+            return Err(fault(NOTHING, LOOK));
         }
         allowed.sort_by_key(|allowed| allowed.code);
         Ok(Restriction { column, allowed })
+    }
+
+    /// What a test of a column that is a function of another leaves of the other; none if it leaves nothing.
+    fn restrict_function(
+        &self,
+        column: usize,
+        of: usize,
+        codes: &[u32],
+        test: &dyn Fn(&ArrayRef) -> Result<BooleanArray>,
+    ) -> Option<Result<Restriction>> {
+        let (field, encoder) = self.encoder(column);
+        let passed = match encoder.all(field)?.and_then(|values| test(&values)) {
+            Ok(passed) => passed,
+            Err(error) => return Some(Err(error)),
+        };
+        let passes = |&code: &u32| passed.is_valid(code as usize) && passed.value(code as usize);
+        let allowed: Vec<Allowed> = (0..)
+            .zip(codes)
+            .filter(|(_, value)| passes(value))
+            .map(|(code, _)| Allowed { code, share: 1.0, places: Vec::new() })
+            .collect();
+        (!allowed.is_empty()).then_some(Ok(Restriction { column: of, allowed }))
     }
 
     /// The values of the codes `codes` of a restricted column; `bits` are random.

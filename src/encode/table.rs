@@ -1,11 +1,11 @@
 //! The encoder of a table.
 
 use super::{
-    ColumnLayout, EncodedRows, KnownCodes, Layout, UNKNOWN,
-    columns::{ColumnEncoder, DecodeInput, EncodeInput},
+    ColumnLayout, EncodedRows, KnownCodes, Layout, SubColumnData, UNKNOWN,
+    columns::{ColumnEncoder, DecodeInput, EncodeInput, invalid, unseen},
+    follows::{Follows, difference, difference_field, later},
     physical::plain,
     schema_serde,
-    since::{difference, difference_field, later},
 };
 use crate::{Result, SynthError, noise::Noise, schema::ColumnRole};
 use arrow::{
@@ -59,9 +59,18 @@ struct Repr {
 struct Column {
     role: ColumnRole,
     encoder: ColumnEncoder,
-    /// The column before it that it is learned as the time since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    base: Option<usize>,
+    follows: Option<Follows>,
+}
+
+impl Column {
+    /// The column that it is learned as the time since.
+    fn base(&self) -> Option<usize> {
+        match self.follows {
+            Some(Follows::Since(base)) => Some(base),
+            _ => None,
+        }
+    }
 }
 
 impl From<TableEncoder> for Repr {
@@ -75,7 +84,7 @@ impl TryFrom<Repr> for TableEncoder {
     type Error = SynthError;
 
     fn try_from(repr: Repr) -> Result<Self> {
-        let columns = repr.columns.into_iter().map(|c| (c.role, c.encoder, c.base)).collect();
+        let columns = repr.columns.into_iter().map(|c| (c.role, c.encoder, c.follows)).collect();
         Self::new(repr.schema, repr.scheme, columns)
     }
 }
@@ -85,7 +94,7 @@ impl TableEncoder {
     pub(super) fn new(
         schema: SchemaRef,
         scheme: Scheme,
-        columns: Vec<(ColumnRole, ColumnEncoder, Option<usize>)>,
+        columns: Vec<(ColumnRole, ColumnEncoder, Option<Follows>)>,
     ) -> Result<Self> {
         if columns.len() != schema.fields().len() {
             return Err(SynthError::Schema(format!(
@@ -96,16 +105,32 @@ impl TableEncoder {
         }
         let mut layout = Layout { columns: Vec::new(), subcolumns: Vec::new(), given: 0 };
         let mut prepared = Vec::with_capacity(columns.len());
-        for (at, (field, (role, mut encoder, base))) in schema.fields().iter().zip(columns).enumerate() {
-            if base.is_some_and(|base| base >= at || schema.field(base).data_type() != field.data_type()) {
-                return Err(SynthError::Schema(format!("encoder of column `{}`: it follows no other", field.name())));
-            }
-            encoder.prepare(&if base.is_some() { difference_field(field) } else { Field::clone(field) })?;
+        for (at, (field, (role, mut encoder, follows))) in schema.fields().iter().zip(columns).enumerate() {
+            let column = match follows {
+                Some(Follows::Since(base)) if base >= at || schema.field(base).data_type() != field.data_type() => {
+                    return Err(invalid(field, "it follows no other"));
+                }
+                Some(Follows::Since(_)) => &difference_field(field),
+                _ => field.as_ref(),
+            };
+            encoder.prepare(column)?;
             let start = layout.subcolumns.len();
-            layout.subcolumns.extend(encoder.subcolumns());
+            let looked_up = matches!(follows, Some(Follows::Function { .. }));
+            if !looked_up {
+                layout.subcolumns.extend(encoder.subcolumns());
+            }
             let subcolumns = start..layout.subcolumns.len();
-            layout.columns.push(ColumnLayout { subcolumns, discrete: encoder.discrete() });
-            prepared.push(Column { role, encoder, base });
+            layout.columns.push(ColumnLayout { subcolumns, discrete: !looked_up && encoder.discrete() });
+            prepared.push(Column { role, encoder, follows });
+        }
+        for (field, column) in schema.fields().iter().zip(&prepared) {
+            let Some(Follows::Function { of, codes }) = &column.follows else { continue };
+            let values = |column: &Column| column.encoder.cardinality_by_value();
+            let base = prepared.get(*of).filter(|base| base.follows.is_none()).and_then(values);
+            let fits = values(column).is_some_and(|count| codes.iter().all(|&code| code < count));
+            if base != u32::try_from(codes.len()).ok() || !fits {
+                return Err(invalid(field, "it is a function of no other"));
+            }
         }
         Ok(Self { schema, scheme, columns: Arc::new(prepared), layout })
     }
@@ -156,14 +181,16 @@ impl TableEncoder {
         let rows = out.rows;
         let mut encode = || {
             for (at, column) in self.columns.iter().enumerate() {
-                let input = EncodeInput {
-                    field: self.schema.field(at),
-                    array: match column.base {
-                        None => plain(batch.column(at))?,
-                        Some(base) => difference(batch.column(at), batch.column(base))?,
-                    },
-                    first_row: rows as u64,
+                let array = match column.base() {
+                    None => plain(batch.column(at))?,
+                    Some(base) => difference(batch.column(at), batch.column(base))?,
                 };
+                let (field, first_row) = (self.schema.field(at), rows as u64);
+                if let Some(Follows::Function { of, codes }) = &column.follows {
+                    self.check_function((at, &array), (*of, batch.column(*of)), codes)?;
+                    continue;
+                }
+                let input = EncodeInput { field, array, first_row };
                 column.encoder.encode(&input, &mut out.subcolumns[self.layout.columns[at].subcolumns.clone()])?;
             }
             Ok(())
@@ -225,17 +252,70 @@ impl TableEncoder {
             .ok_or_else(|| SynthError::Model("encoded rows of another layout".into()))?;
         let (field, column) = (self.schema.field(at), &self.columns[at]);
         let input = |field| DecodeInput { field, codes, block: of.block, rows: of.rows.clone(), noise: of.noise };
-        let decoded = match column.base {
+        let decoded = match &column.follows {
             None => column.encoder.decode(&input(field))?,
-            Some(base) => {
+            Some(Follows::Since(base)) => {
                 let difference = column.encoder.decode(&input(&difference_field(field)))?;
-                later(&self.decode_column(base, of)?, &difference)?
+                later(&self.decode_column(*base, of)?, &difference)?
+            }
+            Some(Follows::Function { of: base, codes }) => {
+                let value = |&code: &u32| codes.get(code as usize).copied().unwrap_or(UNKNOWN);
+                let looked_up = [SubColumnData::Code32(self.codes_of(*base, of)?.iter().map(value).collect())];
+                let rows = 0..of.rows.len();
+                column.encoder.decode(&DecodeInput { codes: &looked_up, rows, ..input(field) })?
             }
         };
         match of.given.get(&at) {
             None => Ok(decoded),
             Some(given) => Ok(zip(&is_not_null(given)?, given, &decoded)?),
         }
+    }
+}
+
+impl TableEncoder {
+    /// The codes of a column with a code per value: of what is given, else of what is encoded.
+    fn codes_of(&self, at: usize, of: &Decoding<'_>) -> Result<Vec<u32>> {
+        let (field, encoder) = self.encoder(at);
+        let codes = of
+            .encoded
+            .subcolumns
+            .get(self.layout.columns[at].subcolumns.clone())
+            .ok_or_else(|| SynthError::Model("encoded rows of another layout".into()))?;
+        let cardinality = encoder.cardinality_by_value().unwrap_or(0);
+        let input = DecodeInput { field, codes, block: of.block, rows: of.rows.clone(), noise: of.noise };
+        let mut codes = input.codes(cardinality)?;
+        if let Some(given) = of.given.get(&at) {
+            let known = encoder.codes(plain(given)?.as_ref())?;
+            for ((row, code), known) in codes.iter_mut().enumerate().zip(known) {
+                if let Some(known) = known.filter(|_| given.is_valid(row)) {
+                    *code = known;
+                }
+            }
+        }
+        Ok(codes)
+    }
+
+    /// Whether values of a column are what they were for the values of the column that it is a function of.
+    fn check_function(&self, (at, array): (usize, &ArrayRef), of: (usize, &ArrayRef), codes: &[u32]) -> Result<()> {
+        let (field, encoder) = self.encoder(at);
+        let (base, base_encoder) = self.encoder(of.0);
+        let values = encoder.codes(array.as_ref())?;
+        for (row, (value, base_code)) in values.into_iter().zip(base_encoder.codes(plain(of.1)?.as_ref())?).enumerate()
+        {
+            let value = value.ok_or_else(|| unseen(field, array.as_ref(), row))?;
+            let base_code = base_code.ok_or_else(|| unseen(base, of.1.as_ref(), row))?;
+            if codes.get(base_code as usize) != Some(&value) {
+                return Err(SynthError::Column {
+                    column: field.name().clone(),
+                    reason: format!(
+                        "it was a function of `{}` when the column was profiled, and is none now",
+                        base.name()
+                    ),
+                    way_out: "profile and encode the same rows (train again if the table has changed)".into(),
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -266,7 +346,7 @@ impl TableEncoder {
                     field.data_type()
                 )));
             }
-            let array = match self.columns[at].base {
+            let array = match self.columns[at].base() {
                 None => plain(array)?,
                 Some(base) => match columns.iter().position(|&column| column == base) {
                     Some(base) => difference(array, &arrays[base])?,
@@ -301,7 +381,7 @@ impl TableEncoder {
                 continue;
             };
             let of_type = |array, at: usize| arrow::compute::cast(array, self.schema.field(at).data_type());
-            let array = match column.base {
+            let array = match column.base() {
                 None => plain(&of_type(array, at)?)?,
                 Some(base) => match arrays.get(base) {
                     Some(Some(other)) => difference(&of_type(array, at)?, &of_type(other, base)?)?,
@@ -335,7 +415,16 @@ impl TableEncoder {
 
     /// The column that a column is learned as the time since.
     pub(super) fn base(&self, column: usize) -> Option<&Field> {
-        Some(self.schema.field(self.columns.get(column)?.base?))
+        Some(self.schema.field(self.columns.get(column)?.base()?))
+    }
+
+    /// The column that a column is a function of, and the code of its value by the other's code.
+    #[must_use]
+    pub fn function(&self, column: usize) -> Option<(usize, &[u32])> {
+        match &self.columns.get(column)?.follows {
+            Some(Follows::Function { of, codes }) => Some((*of, codes)),
+            _ => None,
+        }
     }
 
     pub(super) fn encoder(&self, column: usize) -> (&Field, &ColumnEncoder) {

@@ -37,15 +37,17 @@ struct Rule {
 impl Rule {
     fn of(scheme: Scheme) -> Self {
         match scheme {
-            Scheme::ModeSpecific => Self { few: 128, often: 4, share: 0.005, rows: 2.0, contrast: 4.0 },
+            Scheme::ModeSpecific => Self { few: 32, often: 4, share: 0.005, rows: 2.0, contrast: 4.0 },
             Scheme::Codes => Self { few: 500, often: 20, share: 0.004, rows: 10.0, contrast: 0.0 },
         }
     }
 }
 
 /// A column, seen whole.
-pub(crate) enum Column {
-    Null,
+#[derive(Debug, Clone)]
+pub(crate) enum Sketch {
+    /// Not looked at: excluded, or of the null type.
+    None,
     Int(NumberSketch<i64>),
     Wide(NumberSketch<i128>),
     Huge(NumberSketch<i256>),
@@ -56,7 +58,7 @@ pub(crate) enum Column {
 /// Decides the role (unless `declared`) and fits the encoder.
 pub(crate) fn fit(
     field: &Field,
-    column: &Column,
+    sketch: &Sketch,
     nulls: u64,
     declared: Option<ColumnRole>,
     scheme: Scheme,
@@ -64,25 +66,25 @@ pub(crate) fn fit(
     if declared == Some(ColumnRole::Exclude) {
         return excluded(field).map(|encoder| (ColumnRole::Exclude, encoder));
     }
-    let fitted = match column {
-        Column::Null => (ColumnRole::Exclude, ColumnEncoder::Null),
-        Column::Int(sketch) => {
+    let fitted = match sketch {
+        Sketch::None => (ColumnRole::Exclude, ColumnEncoder::Null),
+        Sketch::Int(sketch) => {
             numbers((field, sketch, nulls, declared), scheme, ValueEncoder::Int, ModeEncoder::Int, BinEncoder::Int)?
         }
-        Column::Wide(sketch) => {
+        Sketch::Wide(sketch) => {
             numbers((field, sketch, nulls, declared), scheme, ValueEncoder::Wide, ModeEncoder::Wide, BinEncoder::Wide)?
         }
-        Column::Huge(sketch) => {
+        Sketch::Huge(sketch) => {
             numbers((field, sketch, nulls, declared), scheme, ValueEncoder::Huge, ModeEncoder::Huge, BinEncoder::Huge)?
         }
-        Column::Float(sketch) => numbers(
+        Sketch::Float(sketch) => numbers(
             (field, sketch, nulls, declared),
             scheme,
             ValueEncoder::Float,
             ModeEncoder::Float,
             BinEncoder::Float,
         )?,
-        Column::Bytes(sketch) => bytes(field, sketch, nulls, declared)?,
+        Sketch::Bytes(sketch) => bytes(field, sketch, nulls, declared)?,
     };
     Ok(fitted)
 }
@@ -136,10 +138,7 @@ fn numbers<W: Lane>(
         role = ColumnRole::Numeric;
     }
     let nullable = nulls > 0;
-    let all = || {
-        let values = values.sorted().into_iter().map(|(v, _)| *v).collect();
-        ColumnEncoder::Values(by_value(NumberValues::new(values, nullable)))
-    };
+    let all = || ColumnEncoder::Values(by_value(all_numbers(sketch, nullable)));
     let opaque = matches!(data_type, DataType::Interval(_));
     if role == ColumnRole::Identifier
         && let Some(grid) = grid.filter(|_| !W::REAL)
@@ -172,6 +171,30 @@ fn numbers<W: Lane>(
     Ok((role, encoder))
 }
 
+/// A code for every value of a column; none where not all are known.
+pub(crate) fn by_value(sketch: &Sketch, nullable: bool) -> Option<ColumnEncoder> {
+    let encoder = match sketch {
+        Sketch::Int(s) if s.values.is_exact() => ValueEncoder::Int(all_numbers(s, nullable)),
+        Sketch::Wide(s) if s.values.is_exact() => ValueEncoder::Wide(all_numbers(s, nullable)),
+        Sketch::Huge(s) if s.values.is_exact() => ValueEncoder::Huge(all_numbers(s, nullable)),
+        Sketch::Float(s) if s.values.is_exact() => ValueEncoder::Float(all_numbers(s, nullable)),
+        Sketch::Bytes(s) if s.values.is_exact() => ValueEncoder::Bytes(all_bytes(s, nullable)),
+        _ => return None,
+    };
+    Some(ColumnEncoder::Values(encoder))
+}
+
+fn all_numbers<W: Lane>(sketch: &NumberSketch<W>, nullable: bool) -> NumberValues<W> {
+    NumberValues::new(sketch.values.sorted().into_iter().map(|(value, _)| *value).collect(), nullable)
+}
+
+/// The most frequent value first.
+fn all_bytes(sketch: &BytesSketch, nullable: bool) -> ByteValues {
+    let mut sorted = sketch.values.sorted();
+    sorted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    ByteValues::new(sorted.into_iter().map(|(value, _)| value.clone()), nullable)
+}
+
 /// The atoms of a distribution (in value order), and the rest.
 fn split_atoms<W: Lane>(points: Vec<(W, f64)>, rows: u64, rule: &Rule) -> (Vec<W>, Vec<(W, f64)>) {
     let frequent = (rule.share * rows as f64).max(rule.rows);
@@ -200,7 +223,7 @@ fn bytes(
     declared: Option<ColumnRole>,
 ) -> Result<(ColumnRole, ColumnEncoder)> {
     let values = &sketch.values;
-    let mut sorted = values.sorted();
+    let sorted = values.sorted();
     let string = is_string(field.data_type());
     let texts: Vec<(&str, u64)> = if string {
         sorted
@@ -230,9 +253,7 @@ fn bytes(
     let maker = match role {
         ColumnRole::Categorical if !values.is_exact() => return Err(too_many(field, values.distinct(), "categories")),
         ColumnRole::Categorical => {
-            sorted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-            let values = sorted.into_iter().map(|(v, _)| v.clone());
-            return Ok((role, ColumnEncoder::Values(ValueEncoder::Bytes(ByteValues::new(values, nullable)))));
+            return Ok((role, ColumnEncoder::Values(ValueEncoder::Bytes(all_bytes(sketch, nullable)))));
         }
         ColumnRole::FreeText => {
             let encoder = Generated::new(Maker::Prose(Box::new(Prose::fit(&texts))), nullable, None);

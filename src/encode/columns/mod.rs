@@ -9,7 +9,7 @@ mod modes;
 
 pub(crate) use bins::Bins;
 pub(crate) use by_value::{ByteValues, NumberValues};
-pub(crate) use fit::{Column, fit};
+pub(crate) use fit::{Sketch, by_value, fit};
 pub(crate) use generated::Generated;
 pub(crate) use modes::Modes;
 
@@ -204,6 +204,18 @@ impl ColumnEncoder {
             Self::Bins(b) => Some(each_bin!(b, e => e.values(field, codes, bits))),
             Self::Modes(_) | Self::Generated(_) => None,
         }
+    }
+
+    /// The number of codes, where there is one per value.
+    pub(crate) fn cardinality_by_value(&self) -> Option<u32> {
+        let Self::Values(v) = self else { return None };
+        Some(each_value!(v, e => e.cardinality()))
+    }
+
+    /// Every value, by code, where there is a code per value.
+    pub(crate) fn all(&self, field: &Field) -> Option<Result<ArrayRef>> {
+        let codes: Vec<u32> = (0..self.cardinality_by_value()?).collect();
+        self.values(field, &codes, &[])
     }
 
     /// Whether `code` stands for many values.

@@ -4,6 +4,7 @@
 mod bins;
 mod degenerate;
 mod errors;
+mod functions;
 mod generated;
 mod numbers;
 mod profiles;

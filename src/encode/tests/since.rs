@@ -104,7 +104,7 @@ fn what_does_not_follow_is_learned_by_itself() {
     round_trip(&encoder, &batch);
     // An encoder that says otherwise than its schema is refused.
     let json = serde_json::to_string(&fit_as(&orders(), Scheme::Codes)).unwrap();
-    let wrong = json.replacen("\"base\":0", "\"base\":3", 1);
+    let wrong = json.replacen("\"since\":0", "\"since\":3", 1);
     assert_ne!(json, wrong);
     assert!(serde_json::from_str::<TableEncoder>(&wrong).is_err());
 }

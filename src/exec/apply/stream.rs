@@ -3,7 +3,7 @@
 use super::{Action, ApplySpec, columns::Columns};
 use crate::{
     Result, SynthError,
-    encode::{EncodedRows, TableEncoder},
+    encode::{Among, EncodedRows, KnownCodes, TableEncoder, UNKNOWN},
     exec::sample::planned_model,
     models::{AnyOrderSampler, SamplerSettings},
     noise::{BLOCK_ROWS, Noise},
@@ -149,23 +149,91 @@ impl Job {
     ) -> Result<RecordBatch> {
         let columns: Vec<usize> = self.columns.shared.iter().map(|(_, column)| *column).collect();
         let arrays = self.columns.of_model(given, encoder)?;
-        let known =
-            encoder.known(&columns, &arrays, given.num_rows(), self.spec.unseen).map_err(|error| match error {
-                SynthError::Column { column, reason, .. } => SynthError::Column {
-                    column,
-                    reason: format!("{}: {reason}", self.spec.function),
-                    way_out: "train with such rows, or go on without with unseen => 'ignore'".to_owned(),
-                },
-                other => other,
-            })?;
+        let (rows, unseen) = (given.num_rows(), self.spec.unseen);
+        let of_function = |error| match error {
+            SynthError::Column { column, reason, .. } => SynthError::Column {
+                column,
+                reason: format!("{}: {reason}", self.spec.function),
+                way_out: "train with such rows, or go on without with unseen => 'ignore'".to_owned(),
+            },
+            other => other,
+        };
+        let mut known = encoder.known(&columns, &arrays, rows, unseen).map_err(of_function)?;
+        let told = encoder.among(&columns, &arrays, rows, unseen).map_err(of_function)?;
         if self.spec.action == Action::LogProbability {
-            return self.columns.judged(given, sampler.log_probability(&known)?);
+            return self.columns.judged(given, log_probability(sampler, known, &told)?);
+        }
+        for among in &told {
+            draw(sampler, among, &mut known, (number, noise))?;
         }
         sampler.complete(number, noise, &known, encoded)?;
         let decoded = self.columns.decoded(encoder);
         let values = columns.into_iter().zip(arrays).collect();
-        let rows = 0..given.num_rows();
-        let drawn = encoder.decode_given(number, encoded, rows, &decoded, noise, &values)?;
+        let drawn = encoder.decode_given(number, encoded, 0..rows, &decoded, noise, &values)?;
         self.columns.filled(given, &drawn)
     }
+}
+
+/// The probabilities of the codes of a sub-column by row, where one of several will do and which is not known.
+fn probabilities(
+    sampler: &mut dyn AnyOrderSampler,
+    among: &Among,
+    known: &KnownCodes,
+) -> Result<Vec<Option<Vec<f64>>>> {
+    let codes = among.codes(known);
+    let open = |row: usize| among.allowed[row].as_ref().filter(|allowed| codes[row] == UNKNOWN && allowed.len() > 1);
+    if (0..codes.len()).all(|row| open(row).is_none()) {
+        return Ok(vec![None; codes.len()]);
+    }
+    let all = sampler.distribution(known, among.subcolumn)?;
+    let width = all.len() / codes.len();
+    let of_row = |row: usize| {
+        let allowed = open(row)?.iter();
+        Some(allowed.map(|&code| f64::from(all[row * width + code as usize])).collect())
+    };
+    Ok((0..codes.len()).map(of_row).collect())
+}
+
+/// Draws the codes of a sub-column of which several will do, given all that is known.
+fn draw(
+    sampler: &mut dyn AnyOrderSampler,
+    among: &Among,
+    known: &mut KnownCodes,
+    (block, noise): (u64, &Noise),
+) -> Result<()> {
+    among.settle(known);
+    let mut codes = among.codes(known);
+    let mut uniform = vec![0f32; codes.len()];
+    noise.purpose(&format!("given/{}", among.subcolumn)).fill_uniform(block, &mut uniform);
+    for (row, weights) in probabilities(sampler, among, known)?.into_iter().enumerate() {
+        let (Some(weights), Some(allowed)) = (weights, &among.allowed[row]) else { continue };
+        let mut left = f64::from(uniform[row]) * weights.iter().sum::<f64>();
+        let chosen = weights.iter().position(|weight| {
+            left -= weight;
+            left < 0.0
+        });
+        codes[row] = allowed[chosen.unwrap_or(0)];
+    }
+    known.set(among.subcolumn, codes);
+    Ok(())
+}
+
+/// The log-probability of what is known and of what is told: none of a row that contradicts itself. Of several columns that
+/// are told of without being known, each is taken given what is known alone.
+fn log_probability(sampler: &mut dyn AnyOrderSampler, mut known: KnownCodes, told: &[Among]) -> Result<Vec<f64>> {
+    for among in told {
+        among.settle(&mut known);
+    }
+    let mut logs = sampler.log_probability(&known)?;
+    for among in told {
+        let codes = among.codes(&known);
+        for (row, weights) in probabilities(sampler, among, &known)?.into_iter().enumerate() {
+            logs[row] += match (&among.allowed[row], weights) {
+                (_, Some(weights)) => weights.iter().sum::<f64>().ln(),
+                (Some(allowed), None) if !allowed.contains(&codes[row]) => f64::NEG_INFINITY,
+                _ => 0.0,
+            };
+        }
+    }
+    Ok(logs)
 }

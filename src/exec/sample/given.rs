@@ -19,7 +19,10 @@ use datafusion::{
     sql::unparser::expr_to_sql,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What the rows of a sample are to satisfy, worked out when the query is planned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,19 +73,30 @@ impl Given {
                 by_column.insert(column, both);
             }
         }
-        let mut restrictions = Vec::new();
+        let mut restrictions: Vec<Restriction> = Vec::new();
         for (column, part) in by_column {
             let refuse = |expected: String| fault("given", format!("`{}`", shown(&part)), expected);
             let Some(test) = Test::new(session, encoder.schema(), column, part.clone())? else {
                 return Err(refuse("a condition, true or false of a row".to_owned()));
             };
             let restriction = encoder.restrict(column, |values| test.run(values));
-            restrictions.push(restriction.map_err(|error| match error {
+            let restriction = restriction.map_err(|error| match error {
                 SynthError::Column { column, reason, way_out } => {
                     refuse(format!("another condition: column `{column}`: {reason}; {way_out}"))
                 }
                 other => other,
-            })?);
+            })?;
+            // Columns that are functions of one another restrict the same one.
+            match restrictions.iter_mut().find(|known| known.column == restriction.column) {
+                Some(known) => {
+                    let name = encoder.schema().field(known.column).name();
+                    *known = known.clone().and(&restriction).ok_or_else(|| {
+                        let others = format!("no learned value of `{name}` satisfies this and the rest");
+                        refuse(format!("another condition: {others}"))
+                    })?;
+                }
+                None => restrictions.push(restriction),
+            }
         }
         let balance = balance.map(|name| balanced(encoder, name)).transpose()?;
         Ok(Self { condition: condition.unwrap_or_default().to_owned(), restrictions, balance })
@@ -110,6 +124,15 @@ fn balanced(encoder: &TableEncoder, name: &str) -> Result<usize> {
         .schema()
         .index_of(name)
         .map_err(|_| fault("balance", format!("'{name}'"), format!("one of the table's columns: {}", names())))?;
+    if let Some((of, codes)) = encoder.function(column) {
+        let other = encoder.schema().field(of).name();
+        let distinct: BTreeSet<_> = codes.iter().collect();
+        return if distinct.len() == codes.len() {
+            Ok(of)
+        } else {
+            Err(fault("balance", format!("'{name}', which is a function of `{other}`"), format!("'{other}'")))
+        };
+    }
     if encoder.is_by_value(column) {
         Ok(column)
     } else {

@@ -3,8 +3,10 @@
 //! A shipment comes some days after its order. Said as a date of its own, in quantile bins of weeks, it would as often come
 //! before it; said as the time since the order it keeps its order and its precision.
 
-use super::profile::{ColumnProfile, Sketch};
-use crate::Result;
+use crate::{
+    Result,
+    encode::{columns::Sketch, profile::ColumnProfile},
+};
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array},
     compute::cast,
@@ -22,7 +24,7 @@ const ROWS: u64 = 50;
 
 /// A column, another of its type before it, and what lies between them.
 #[derive(Debug, Clone)]
-pub(super) struct Since {
+pub(in crate::encode) struct Since {
     column: usize,
     base: usize,
     difference: ColumnProfile,
@@ -36,17 +38,17 @@ pub(crate) fn is_instant(data_type: &DataType) -> bool {
 }
 
 /// The field that the differences of a column have.
-pub(super) fn difference_field(column: &Field) -> Field {
+pub(in crate::encode) fn difference_field(column: &Field) -> Field {
     Field::new(column.name(), DataType::Int64, column.is_nullable())
 }
 
 /// `column` - `base`, null where either is, in the unit of their type.
-pub(super) fn difference(column: &ArrayRef, base: &ArrayRef) -> Result<ArrayRef> {
+pub(in crate::encode) fn difference(column: &ArrayRef, base: &ArrayRef) -> Result<ArrayRef> {
     combined(column, base, i64::checked_sub)
 }
 
 /// `base` + `difference`, of the base's type.
-pub(super) fn later(base: &ArrayRef, difference: &ArrayRef) -> Result<ArrayRef> {
+pub(in crate::encode) fn later(base: &ArrayRef, difference: &ArrayRef) -> Result<ArrayRef> {
     let numbers = combined(base, difference, i64::checked_add)?;
     let data_type = base.data_type();
     let numbers = if *data_type == DataType::Date32 { cast(&numbers, &DataType::Int32)? } else { numbers };
@@ -66,7 +68,7 @@ fn combined(a: &ArrayRef, b: &ArrayRef, with: fn(i64, i64) -> Option<i64>) -> Re
 
 impl Since {
     /// The pairs of columns of `schema` to look at; `may` says which columns may be coded so.
-    pub(super) fn pairs(schema: &SchemaRef, may: impl Fn(usize) -> bool) -> Result<Vec<Self>> {
+    pub(in crate::encode) fn pairs(schema: &SchemaRef, may: impl Fn(usize) -> bool) -> Result<Vec<Self>> {
         let mut pairs = Vec::new();
         let instants: Vec<usize> =
             (0..schema.fields().len()).filter(|&at| may(at) && is_instant(schema.field(at).data_type())).collect();
@@ -80,24 +82,24 @@ impl Since {
         Ok(pairs)
     }
 
-    pub(super) fn update(&mut self, columns: &[ArrayRef]) -> Result<()> {
+    pub(in crate::encode) fn update(&mut self, columns: &[ArrayRef]) -> Result<()> {
         let (column, base) = (&columns[self.column], &columns[self.base]);
         let between = difference(column, base)?;
         self.alone += (between.null_count() - column.null_count()) as u64;
         self.difference.update(&between)
     }
 
-    pub(super) fn merge(&mut self, other: Self) -> Result<()> {
+    pub(in crate::encode) fn merge(&mut self, other: Self) -> Result<()> {
         self.alone += other.alone;
         self.difference.merge(other.difference)
     }
 
-    pub(super) fn memory_size(&self) -> usize {
+    pub(in crate::encode) fn memory_size(&self) -> usize {
         self.difference.memory_size()
     }
 
     /// Per column that is best learned as the time since another: that one, and the profile of the difference.
-    pub(super) fn best(pairs: Vec<Self>, columns: &[ColumnProfile]) -> Vec<(usize, usize, ColumnProfile)> {
+    pub(in crate::encode) fn best(pairs: Vec<Self>, columns: &[ColumnProfile]) -> Vec<(usize, usize, ColumnProfile)> {
         let mut best: Vec<(usize, usize, f64, ColumnProfile)> = Vec::new();
         for pair in pairs.into_iter().filter(|pair| pair.alone == 0) {
             let (Some(own), Some(between)) = (spread(&columns[pair.column]), spread(&pair.difference)) else {

@@ -1,0 +1,20 @@
+//! Columns that follow others of their row, and are not learned by themselves.
+
+mod function;
+mod since;
+
+pub(super) use function::Functions;
+pub(crate) use since::is_instant;
+pub(super) use since::{Since, difference, difference_field, later};
+
+use serde::{Deserialize, Serialize};
+
+/// How a column follows another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Follows {
+    /// It is learned as the time since another, before it in the schema.
+    Since(usize),
+    /// It is a function of another: the code of its value by the other's code.
+    Function { of: usize, codes: Vec<u32> },
+}
