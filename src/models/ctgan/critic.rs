@@ -22,13 +22,13 @@ use crate::{
     noise::{Noise, Purpose},
     torch::{
         Adam, Parameters, Team, cast,
-        kernels::{dropout::dropout_mask, sparse::SparseRows},
+        kernels::{dropout::dropout_mask, leaky, sparse::SparseRows},
         multiply,
     },
 };
 use tch::{Device, Kind, Tensor};
 
-const SLOPE: f64 = 0.2;
+const LEAK: f32 = 0.2;
 const W1: usize = 0;
 /// The first layer's weight of the conditions.
 const C1: usize = 1;
@@ -181,25 +181,25 @@ impl Critic {
         Ok(vectors.f_view([-1, self.pac, self.vectors.1])?.f_select(1, place)?)
     }
 
-    /// The masks of both layers' kept units.
-    fn dropout_masks(&self, packs: i64, purpose: &Purpose, block: u64) -> Result<[Tensor; 2]> {
+    /// The masks of both layers' kept units; none where no unit is dropped.
+    fn dropout_masks(&self, packs: i64, purpose: &Purpose, block: u64) -> Result<Option<[Tensor; 2]>> {
+        if self.dropout == 0.0 {
+            return Ok(None);
+        }
         let width = self.right.size()[1];
         let mask = dropout_mask(2 * packs * width, self.dropout, (purpose, block), (self.kind, self.device))?;
         let mask = mask.f_view([2, packs, width])?;
-        Ok([mask.f_select(0, 0)?, mask.f_select(0, 1)?])
+        Ok(Some([mask.f_select(0, 0)?, mask.f_select(0, 1)?]))
     }
 
     /// From the first layer's pre-activations on.
-    fn pass(&self, pre1: &Tensor, dropout: &[Tensor; 2]) -> Result<Pass> {
-        let slope = |pre: &Tensor, dropout: &Tensor| -> Result<Tensor> {
-            let positive = pre.f_gt(0.0)?.f_to_kind(self.kind)?;
-            Ok(positive.f_mul_scalar(1.0 - SLOPE)?.f_add_scalar(SLOPE)?.f_mul(dropout)?)
-        };
-        let slope1 = slope(pre1, &dropout[0])?;
-        let hidden1 = pre1.f_mul(&slope1)?;
-        let pre2 = hidden1.f_mm(&self.parameters.weight(W2)?)?.f_add(&self.parameters.weight(B2)?)?;
-        let slope2 = slope(&pre2, &dropout[1])?;
-        let hidden2 = pre2.f_mul(&slope2)?;
+    fn pass(&self, pre1: &Tensor, masks: Option<&[Tensor; 2]>) -> Result<Pass> {
+        let [mut slope1, mut hidden1, mut slope2, mut hidden2] =
+            [pre1.f_empty_like()?, pre1.f_empty_like()?, pre1.f_empty_like()?, pre1.f_empty_like()?];
+        let mask = |layer: usize| masks.map(|masks| &masks[layer]);
+        leaky::forward(pre1, LEAK, mask(0), &mut slope1, Some(&mut hidden1))?;
+        let pre2 = self.parameters.weight(B2)?.f_addmm(&hidden1, &self.parameters.weight(W2)?)?;
+        leaky::forward(&pre2, LEAK, mask(1), &mut slope2, Some(&mut hidden2))?;
         Ok(Pass { slope1, hidden1, slope2, hidden2 })
     }
 
@@ -235,7 +235,7 @@ impl Critic {
         let masks = self.dropout_masks(2 * n, dropout, 2 * block)?;
         let conditioned = self.conditioned(conditions)?;
         let pre1 = Tensor::f_empty([2 * n, conditioned.size()[1]], (self.kind, self.device))?;
-        let (mut pre_real, mut pre_generated) = (self.packs_of(&pre1, 0, 1)?, self.packs_of(&pre1, 1, 1)?);
+        let (mut pre_real, pre_generated) = (self.packs_of(&pre1, 0, 1)?, self.packs_of(&pre1, 1, 1)?);
         let mut packs = self.packs_of(&self.left, 0, 1)?;
         packs.f_copy_(&generated.f_view([n, -1])?)?;
         self.tables.to_vectors(&self.parameters, codes, &self.rows(&packs)?)?;
@@ -246,16 +246,20 @@ impl Critic {
             let _ = pre_real.f_addmm_(&self.at_place(&real_vectors, place)?, &self.of_vectors(&w1, place)?)?;
         }
         let _ = pre_real.f_add_(&conditioned)?;
-        pre_generated.f_copy_(&self.first_layer(&packs, &conditioned)?)?;
-        let pass = self.pass(&pre1, &masks)?;
+        let _ = conditioned.f_addmm_out(&pre_generated, &packs, &w1)?;
+        let pass = self.pass(&pre1, masks.as_ref())?;
         let out = self.output(&pass)?;
         let mean = |at| -> Result<f64> { Ok(self.packs_of(&out, at, 1)?.f_mean(Kind::Double)?.f_double_value(&[])?) };
         let mut loss = mean(1)? - mean(0)?;
         // The loss is mean(generated) - mean(real).
         let by_out = out.f_full_like(share)?;
         let _ = self.packs_of(&by_out, 0, 1)?.f_neg_()?;
-        let by_pre2 = pass.slope2.f_mul(&transposed(W3)?)?.f_mul(&by_out)?;
-        let by_pre1 = by_pre2.f_mm(&transposed(W2)?)?.f_mul(&pass.slope1)?;
+        let by_pre2 = pass.slope2.f_empty_like()?;
+        for (at, share) in [(0, -share), (1, share)] {
+            let by_hidden2 = transposed(W3)?.f_mul_scalar(share)?;
+            let _ = self.packs_of(&pass.slope2, at, 1)?.f_mul_out(&self.packs_of(&by_pre2, at, 1)?, &by_hidden2)?;
+        }
+        let by_pre1 = by_pre2.f_mm(&transposed(W2)?)?.f_mul_(&pass.slope1)?;
         let (by_real, by_generated) = (self.packs_of(&by_pre1, 0, 1)?, self.packs_of(&by_pre1, 1, 1)?);
         self.packs_of(&self.right, 0, 1)?.f_copy_(&by_generated)?;
         let sum = |t: &Tensor| t.f_sum_dim_intlist(0, true, self.kind);
@@ -274,10 +278,10 @@ impl Critic {
             let mut mix = vec![0f32; n as usize];
             interpolation.fill_uniform(block, &mut mix);
             let mix = Tensor::f_from_slice(&mix)?.f_view([-1, 1])?.f_to_device(self.device)?.f_to_kind(self.kind)?;
-            let pass = self.pass(&pre_generated.f_lerp_tensor(&pre_real, &mix)?, &masks)?;
+            let pass = self.pass(&pre_generated.f_lerp_tensor(&pre_real, &mix)?, masks.as_ref())?;
             let a = pass.slope2.f_mul(&transposed(W3)?)?;
-            let mut c = self.packs_of(&self.right, 1, 1)?;
-            c.f_copy_(&a.f_mm(&transposed(W2)?)?.f_mul(&pass.slope1)?)?;
+            let c = self.packs_of(&self.right, 1, 1)?;
+            let _ = a.f_mm(&transposed(W2)?)?.f_mul_out(&c, &pass.slope1)?;
             let gradient = cast(&c.f_mm(&transposed(W1)?)?, Kind::Float)?;
             let pulled = self.pulled(&gradient)?;
             let norm = gradient.f_mul(&pulled)?.f_sum_dim_intlist(1, true, Kind::Float)?.f_sqrt()?;
@@ -288,8 +292,8 @@ impl Critic {
             let mut by_gradient = self.packs_of(&self.left, 1, 1)?;
             by_gradient.f_copy_(&pulled.f_mul(&factor)?)?;
             self.add_penalty_by_tables(&gradient, &factor)?;
-            let by_b = by_gradient.f_mm(&self.parameters.weight(W1)?)?.f_mul(&pass.slope1)?;
-            let by_a = by_b.f_mm(&self.parameters.weight(W2)?)?.f_mul(&pass.slope2)?;
+            let by_b = by_gradient.f_mm(&self.parameters.weight(W1)?)?.f_mul_(&pass.slope1)?;
+            let by_a = by_b.f_mm(&self.parameters.weight(W2)?)?.f_mul_(&pass.slope2)?;
             let _ = by_w2.f_addmm_out(&by_w2, &by_b.f_tr()?, &a)?;
             let _ = by_w3.f_add_(&sum(&by_a)?.f_tr()?)?;
         }
@@ -380,11 +384,11 @@ impl Critic {
         self.tables.to_vectors(&self.parameters, codes, rows)?;
         let masks = self.dropout_masks(self.packs, dropout, block)?;
         let packs = rows.f_view([self.packs, -1])?;
-        let pass = self.pass(&self.first_layer(&packs, &self.conditioned(conditions)?)?, &masks)?;
+        let pass = self.pass(&self.first_layer(&packs, &self.conditioned(conditions)?)?, masks.as_ref())?;
         let loss = -self.output(&pass)?.f_mean(Kind::Double)?.f_double_value(&[])?;
-        let by_pre2 =
-            pass.slope2.f_mul(&self.parameters.weight(W3)?.f_tr()?)?.f_mul_scalar(-1.0 / self.packs as f64)?;
-        let by_pre1 = by_pre2.f_mm(&self.parameters.weight(W2)?.f_tr()?)?.f_mul(&pass.slope1)?;
+        let by_hidden2 = self.parameters.weight(W3)?.f_tr()?.f_mul_scalar(-1.0 / self.packs as f64)?;
+        let by_pre2 = pass.slope2.f_mul(&by_hidden2)?;
+        let by_pre1 = by_pre2.f_mm(&self.parameters.weight(W2)?.f_tr()?)?.f_mul_(&pass.slope1)?;
         let by_rows = self.rows(&by_pre1.f_mm(&self.parameters.weight(W1)?.f_tr()?)?)?;
         let by_codes = codes.f_empty_like()?;
         self.tables.to_codes(&self.parameters, &by_rows, &by_codes)?;
@@ -419,7 +423,7 @@ mod tests {
     }
 
     fn leaky(x: &Tensor) -> Tensor {
-        x.f_maximum(&x.f_mul_scalar(SLOPE).unwrap()).unwrap()
+        x.f_maximum(&x.f_mul_scalar(f64::from(LEAK)).unwrap()).unwrap()
     }
 
     /// The output for packs of rows that are one-hot throughout, `[packs, PAC * (PLAIN + codes)]`.
@@ -468,6 +472,7 @@ mod tests {
         let mut options = FitOptions::default();
         options.own.insert("pac".into(), OptionValue::Int(PAC as i64));
         options.own.insert("critic_width".into(), OptionValue::Int(16));
+        options.own.insert("dropout".into(), OptionValue::Float(0.5));
         let config = Config::new(&options);
         let noise = Noise::new(1, b"test");
         let dense = dense();
@@ -497,11 +502,11 @@ mod tests {
             (0..E + 2).map(|i| critic.parameters.master(i).unwrap().copy().set_requires_grad(true)).collect();
 
         // The reference: automatic differentiation, twice for the penalty.
-        let masks = critic.dropout_masks(2 * n, &dropout, 6).unwrap();
+        let masks = critic.dropout_masks(2 * n, &dropout, 6).unwrap().unwrap();
         let inputs = Tensor::cat(&[&written, &generated], 0);
         let out = network(&weights, &inputs, &written_conditions.repeat([2, 1]), &masks);
         let mut loss = out.narrow(0, n, n).mean(Kind::Float) - out.narrow(0, 0, n).mean(Kind::Float);
-        let masks = critic.dropout_masks(n, &dropout, 7).unwrap();
+        let masks = critic.dropout_masks(n, &dropout, 7).unwrap().unwrap();
         let mut mix = vec![0f32; PACKS];
         interpolation.fill_uniform(3, &mut mix);
         let mix = Tensor::from_slice(&mix).view([-1, 1]);
@@ -531,6 +536,7 @@ mod tests {
         let mut options = FitOptions::default();
         options.own.insert("pac".into(), OptionValue::Int(PAC as i64));
         options.own.insert("critic_width".into(), OptionValue::Int(16));
+        options.own.insert("dropout".into(), OptionValue::Float(0.5));
         let noise = Noise::new(1, b"test");
         let dense = dense();
         let critic = Critic::new(&Config::new(&options), PACKS, &dense, &noise, Kind::Float, Device::Cpu).unwrap();
@@ -547,7 +553,7 @@ mod tests {
         let weights: Vec<Tensor> = (0..E + 2).map(|i| critic.parameters.master(i).unwrap()).collect();
         let x = written.copy().set_requires_grad(true);
         let none = Tensor::zeros([PACKS as i64, (PAC * dense.condition_width) as i64], (Kind::Float, Device::Cpu));
-        let masks = critic.dropout_masks(PACKS as i64, &dropout, 3).unwrap();
+        let masks = critic.dropout_masks(PACKS as i64, &dropout, 3).unwrap().unwrap();
         let wanted = -network(&weights, &x, &none, &masks).mean(Kind::Float);
         wanted.backward();
         assert!((loss - wanted.double_value(&[])).abs() < 1e-5);

@@ -9,6 +9,7 @@ pub(crate) mod activation;
 pub(crate) mod adam;
 pub(crate) mod draw;
 pub(crate) mod dropout;
+pub(crate) mod leaky;
 pub(crate) mod math;
 pub(crate) mod norm;
 pub(crate) mod segments;
