@@ -3,7 +3,7 @@
 use super::{
     Scheme, TableEncoder,
     columns::{self, ColumnEncoder, Sketch},
-    follows::{Follows, Functions, Since, difference_field},
+    follows::{Equal, Follows, Functions, Since, difference_field},
     physical::{Lane, Physical, for_each_bytes, plain, value_type},
     sketch::{BytesSketch, Limits, NumberSketch},
 };
@@ -34,6 +34,7 @@ pub struct TableProfile {
     /// Dates and times, two by two.
     since: Vec<Since>,
     functions: Functions,
+    equal: Vec<Equal>,
     rows: u64,
 }
 
@@ -66,7 +67,8 @@ impl TableProfile {
             .collect::<Result<_>>()?;
         let free = |at: usize| !roles.contains_key(schema.field(at).name());
         let (since, functions) = (Since::pairs(&schema, free)?, Functions::new(&schema, free));
-        Ok(Self { schema, columns, since, functions, rows: 0 })
+        let equal = Equal::pairs(&schema, free)?;
+        Ok(Self { schema, columns, since, functions, equal, rows: 0 })
     }
 
     /// Takes in a batch.
@@ -82,6 +84,9 @@ impl TableProfile {
             since.update(batch.columns())?;
         }
         self.functions.update(batch.columns())?;
+        for equal in &mut self.equal {
+            equal.update(batch.columns())?;
+        }
         self.rows += batch.num_rows() as u64;
         Ok(())
     }
@@ -101,6 +106,9 @@ impl TableProfile {
             mine.merge(theirs)?;
         }
         self.functions.merge(other.functions);
+        for (mine, theirs) in self.equal.iter_mut().zip(other.equal) {
+            mine.merge(theirs)?;
+        }
         self.rows += other.rows;
         Ok(())
     }
@@ -116,7 +124,8 @@ impl TableProfile {
     pub fn memory_size(&self) -> usize {
         let columns = self.columns.iter().map(ColumnProfile::memory_size).sum::<usize>();
         let since = self.since.iter().map(Since::memory_size).sum::<usize>();
-        columns + since + self.functions.memory_size()
+        let equal = self.equal.iter().map(Equal::memory_size).sum::<usize>();
+        columns + since + equal + self.functions.memory_size()
     }
 
     /// Decides roles and fits every column's encoder (in parallel over columns, `threads` at a time).
@@ -127,7 +136,7 @@ impl TableProfile {
         if self.rows == 0 {
             return Err(SynthError::NoRows { reason: "the input has no rows".into() });
         }
-        let Self { schema, mut columns, since, functions, .. } = self;
+        let Self { schema, mut columns, since, functions, equal, rows } = self;
         let mut bases = vec![None; columns.len()];
         for (column, base, difference) in Since::best(since, &columns) {
             let nulls = columns[column].nulls;
@@ -178,14 +187,36 @@ impl TableProfile {
                 (fitted[at].1, fitted[at].2) = (encoder, Some(Follows::Function { of, codes }));
             }
         }
+        let mut best: Vec<Option<(f64, usize)>> = vec![None; columns.len()];
+        for pair in equal {
+            let (encoder, follows) = (&fitted[pair.column].1, &fitted[pair.column].2);
+            let learned = matches!(fitted[pair.base].1, ColumnEncoder::Values(_) | ColumnEncoder::Bins(_));
+            let complete = learned && columns[pair.base].nulls == 0;
+            if !complete || follows.is_some() || !matches!(encoder, ColumnEncoder::Bins(_)) {
+                continue;
+            }
+            let share = pair.share(encoder, rows, &schema)?;
+            if Equal::is_worth(share) && best[pair.column].is_none_or(|(most, _)| share > most) {
+                best[pair.column] = Some((share, pair.base));
+            }
+        }
+        for (fitted, best) in fitted.iter_mut().zip(best) {
+            if let Some((_, base)) = best {
+                fitted.2 = Some(Follows::Equal(base));
+            }
+        }
         TableEncoder::new(schema, scheme, fitted)
     }
 }
 
 impl ColumnProfile {
     fn new(field: &Field, declared: Option<ColumnRole>) -> Result<Self> {
-        let physical = Physical::of(field.data_type());
         let limits = if declared == Some(ColumnRole::Categorical) { Limits::CATEGORICAL } else { Limits::INFERRED };
+        Self::with_limits(field, declared, limits)
+    }
+
+    fn with_limits(field: &Field, declared: Option<ColumnRole>, limits: Limits) -> Result<Self> {
+        let physical = Physical::of(field.data_type());
         let sketch = match physical {
             _ if declared == Some(ColumnRole::Exclude) => Sketch::None,
             Some(Physical::Int) => Sketch::Int(NumberSketch::new(limits)),
@@ -211,6 +242,26 @@ impl ColumnProfile {
     /// Of numbers that are no identifiers, whatever they look like.
     pub(super) fn of_numbers(field: &Field) -> Result<Self> {
         Self::new(field, Some(ColumnRole::Numeric))
+    }
+
+    /// As [`ColumnProfile::of_numbers`], with less kept of the values.
+    pub(super) fn of_numbers_within(field: &Field, limits: Limits) -> Result<Self> {
+        Self::with_limits(field, Some(ColumnRole::Numeric), limits)
+    }
+
+    /// The numbers seen, and about how often each.
+    pub(super) fn distribution(&self, data_type: &DataType) -> Result<Option<(ArrayRef, Vec<f64>)>> {
+        fn of<W: Lane>(sketch: &NumberSketch<W>, data_type: &DataType) -> Result<Option<(ArrayRef, Vec<f64>)>> {
+            let (values, weights) = sketch.values.distribution().into_iter().map(|(v, n)| (*v, n)).unzip();
+            Ok(Some((W::write(values, None, data_type)?, weights)))
+        }
+        match &self.sketch {
+            Sketch::Int(sketch) => of(sketch, data_type),
+            Sketch::Wide(sketch) => of(sketch, data_type),
+            Sketch::Huge(sketch) => of(sketch, data_type),
+            Sketch::Float(sketch) => of(sketch, data_type),
+            Sketch::None | Sketch::Bytes(_) => Ok(None),
+        }
     }
 
     pub(super) fn sketch(&self) -> &Sketch {

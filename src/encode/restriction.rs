@@ -80,7 +80,8 @@ impl TableEncoder {
         let (field, encoder) = self.encoder(column);
         let cardinality = match self.layout().columns[column].subcolumns.clone().next() {
             Some(at) => match self.layout().subcolumns[at] {
-                SubColumn::Code { cardinality } => cardinality,
+                // What is equal to another column says nothing of the value by itself.
+                SubColumn::Code { cardinality } => cardinality - u32::from(self.is_equal_at_times(column)),
                 SubColumn::Scalar => 0,
             },
             None => 1, // a constant

@@ -1,15 +1,15 @@
 //! The encoder of a table.
 
 use super::{
-    ColumnLayout, EncodedRows, KnownCodes, Layout, SubColumnData, UNKNOWN,
+    ColumnLayout, EncodedRows, KnownCodes, Layout, SubColumn, SubColumnData, UNKNOWN,
     columns::{ColumnEncoder, DecodeInput, EncodeInput, invalid, unseen},
-    follows::{Follows, difference, difference_field, later},
+    follows::{Follows, difference, difference_field, equal, later},
     physical::plain,
     schema_serde,
 };
 use crate::{Result, SynthError, noise::Noise, schema::ColumnRole};
 use arrow::{
-    array::ArrayRef,
+    array::{Array, ArrayRef, BooleanArray},
     compute::{is_not_null, kernels::zip::zip},
     datatypes::{Field, SchemaRef},
     record_batch::{RecordBatch, RecordBatchOptions},
@@ -64,6 +64,14 @@ struct Column {
 }
 
 impl Column {
+    /// The column that it is equal to at times.
+    fn equal_to(&self) -> Option<usize> {
+        match self.follows {
+            Some(Follows::Equal(base)) => Some(base),
+            _ => None,
+        }
+    }
+
     /// The column that it is learned as the time since.
     fn base(&self) -> Option<usize> {
         match self.follows {
@@ -107,7 +115,9 @@ impl TableEncoder {
         let mut prepared = Vec::with_capacity(columns.len());
         for (at, (field, (role, mut encoder, follows))) in schema.fields().iter().zip(columns).enumerate() {
             let column = match follows {
-                Some(Follows::Since(base)) if base >= at || schema.field(base).data_type() != field.data_type() => {
+                Some(Follows::Since(base) | Follows::Equal(base))
+                    if base >= at || schema.field(base).data_type() != field.data_type() =>
+                {
                     return Err(invalid(field, "it follows no other"));
                 }
                 Some(Follows::Since(_)) => &difference_field(field),
@@ -117,7 +127,14 @@ impl TableEncoder {
             let start = layout.subcolumns.len();
             let looked_up = matches!(follows, Some(Follows::Function { .. }));
             if !looked_up {
-                layout.subcolumns.extend(encoder.subcolumns());
+                let mut subcolumns = encoder.subcolumns();
+                if let Some(Follows::Equal(_)) = follows {
+                    match (&encoder, subcolumns.as_mut_slice()) {
+                        (ColumnEncoder::Bins(_), [SubColumn::Code { cardinality }]) => *cardinality += 1,
+                        _ => return Err(invalid(field, "it cannot have a code for the value of another")),
+                    }
+                }
+                layout.subcolumns.extend(subcolumns);
             }
             let subcolumns = start..layout.subcolumns.len();
             layout.columns.push(ColumnLayout { subcolumns, discrete: !looked_up && encoder.discrete() });
@@ -190,6 +207,14 @@ impl TableEncoder {
                     self.check_function((at, &array), (*of, batch.column(*of)), codes)?;
                     continue;
                 }
+                if let Some(Follows::Equal(base)) = column.follows {
+                    let codes = self.codes_with_equal(at, &array, batch.column(base))?;
+                    let out = &mut out.subcolumns[self.layout.columns[at].subcolumns.start];
+                    for (row, code) in codes.into_iter().enumerate() {
+                        out.push_code(code.ok_or_else(|| unseen(field, array.as_ref(), row))?);
+                    }
+                    continue;
+                }
                 let input = EncodeInput { field, array, first_row };
                 column.encoder.encode(&input, &mut out.subcolumns[self.layout.columns[at].subcolumns.clone()])?;
             }
@@ -258,6 +283,23 @@ impl TableEncoder {
                 let difference = column.encoder.decode(&input(&difference_field(field)))?;
                 later(&self.decode_column(*base, of)?, &difference)?
             }
+            Some(Follows::Equal(base)) => {
+                let own = column.encoder.subcolumns();
+                let Some(SubColumn::Code { cardinality: same }) = own.first().copied() else {
+                    return Err(invalid(field, "it cannot have a code for the value of another"));
+                };
+                let codes = input(field).codes(same + 1)?;
+                let base = self.decode_column(*base, of)?;
+                // Values that the column never has are not taken over.
+                let taken = column.encoder.covers(&base)?;
+                let taken: BooleanArray =
+                    codes.iter().zip(taken).map(|(&code, covered)| Some(code == same && covered)).collect();
+                let mut kept = vec![0; of.rows.start];
+                kept.extend(codes.into_iter().map(|code| if code == same { same - 1 } else { code }));
+                let kept = [SubColumnData::Code32(kept)];
+                let decoded = column.encoder.decode(&DecodeInput { codes: &kept, ..input(field) })?;
+                zip(&taken, &base, &decoded)?
+            }
             Some(Follows::Function { of: base, codes }) => {
                 let value = |&code: &u32| codes.get(code as usize).copied().unwrap_or(UNKNOWN);
                 let looked_up = [SubColumnData::Code32(self.codes_of(*base, of)?.iter().map(value).collect())];
@@ -289,6 +331,20 @@ impl TableEncoder {
             for ((row, code), known) in codes.iter_mut().enumerate().zip(known) {
                 if let Some(known) = known.filter(|_| given.is_valid(row)) {
                     *code = known;
+                }
+            }
+        }
+        Ok(codes)
+    }
+
+    /// The codes of a column that at times is equal to another.
+    fn codes_with_equal(&self, at: usize, array: &ArrayRef, base: &ArrayRef) -> Result<Vec<Option<u32>>> {
+        let encoder = &self.columns[at].encoder;
+        let mut codes = encoder.codes(array.as_ref())?;
+        if let Some(SubColumn::Code { cardinality: same }) = encoder.subcolumns().first().copied() {
+            for (code, equal) in codes.iter_mut().zip(equal(array, base)?.values()) {
+                if equal && code.is_some_and(|code| encoder.is_bin(code)) {
+                    *code = Some(same);
                 }
             }
         }
@@ -363,7 +419,12 @@ impl TableEncoder {
                 None if unseen == Unseen::Ignore => Ok(UNKNOWN),
                 None => Err(super::columns::unseen(field, array.as_ref(), row)),
             };
-            let codes = encoder.codes(array.as_ref())?.into_iter().enumerate().map(code);
+            let base = self.columns[at].equal_to();
+            let codes = match base.and_then(|base| columns.iter().position(|&column| column == base)) {
+                Some(place) => self.codes_with_equal(at, &array, &arrays[place])?,
+                None => encoder.codes(array.as_ref())?,
+            };
+            let codes = codes.into_iter().enumerate().map(code);
             known.set(subcolumn, codes.collect::<Result<_>>()?);
         }
         Ok(known)
@@ -393,7 +454,11 @@ impl TableEncoder {
             let code = |(row, code): (usize, Option<u32>)| {
                 if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) { null } else { code.unwrap_or(UNKNOWN) }
             };
-            out[subcolumn] = column.encoder.codes(array.as_ref())?.into_iter().enumerate().map(code).collect();
+            let codes = match column.equal_to().and_then(|base| arrays.get(base)?.as_ref()) {
+                Some(base) => self.codes_with_equal(at, &array, &of_type(base, at)?)?,
+                None => column.encoder.codes(array.as_ref())?,
+            };
+            out[subcolumn] = codes.into_iter().enumerate().map(code).collect();
         }
         Ok(out)
     }
@@ -416,6 +481,11 @@ impl TableEncoder {
     /// The column that a column is learned as the time since.
     pub(super) fn base(&self, column: usize) -> Option<&Field> {
         Some(self.schema.field(self.columns.get(column)?.base()?))
+    }
+
+    /// Whether a column has a code for the value of another.
+    pub(super) fn is_equal_at_times(&self, column: usize) -> bool {
+        self.columns.get(column).is_some_and(|column| column.equal_to().is_some())
     }
 
     /// The column that a column is a function of, and the code of its value by the other's code.

@@ -401,7 +401,7 @@ mod tests {
     #[tokio::test]
     async fn own_options_of_models_are_options_of_the_session() {
         let context = context();
-        assert!(run(&context, "SHOW synth.dropout").await.unwrap().contains("0.5"), "the default");
+        assert!(run(&context, "SHOW synth.tau").await.unwrap().contains("0.2"), "the default");
         run(&context, "SET synth.model = 'ctgan'").await.unwrap();
         run(&context, "SET synth.dropout = 0.25").await.unwrap();
         run(&context, "SET synth.mixed_precision = off").await.unwrap();

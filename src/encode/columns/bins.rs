@@ -81,6 +81,11 @@ impl<W: Lane> Bins<W> {
         }
     }
 
+    /// Whether values are within the range of those seen.
+    pub(crate) fn covers(&self, array: &dyn Array) -> Result<Vec<bool>> {
+        Ok(W::read(array)?.into_iter().map(|value| self.min <= value && value <= self.max).collect())
+    }
+
     fn grid(&self) -> Grid<W> {
         Grid { min: self.min, max: self.max, step: self.step, decimals: self.decimals, single: self.single }
     }

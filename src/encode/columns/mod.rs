@@ -218,6 +218,14 @@ impl ColumnEncoder {
         self.values(field, &codes, &[])
     }
 
+    /// Whether a column can have each of these values, which are not null: within its range, where it has bins.
+    pub(crate) fn covers(&self, array: &ArrayRef) -> Result<Vec<bool>> {
+        match self {
+            Self::Bins(b) => each_bin!(b, e => e.covers(array.as_ref())),
+            _ => Ok(vec![true; array.len()]),
+        }
+    }
+
     /// Whether `code` stands for many values.
     pub(crate) fn is_bin(&self, code: u32) -> bool {
         matches!(self, Self::Bins(b) if each_bin!(b, e => e.is_bin(code)))

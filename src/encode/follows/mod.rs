@@ -1,8 +1,10 @@
 //! Columns that follow others of their row, and are not learned by themselves.
 
+mod equal;
 mod function;
 mod since;
 
+pub(super) use equal::{Equal, equal};
 pub(super) use function::Functions;
 pub(crate) use since::is_instant;
 pub(super) use since::{Since, difference, difference_field, later};
@@ -15,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub(super) enum Follows {
     /// It is learned as the time since another, before it in the schema.
     Since(usize),
+    /// It has a code more than its encoder, the last, for the value of another, before it in the schema.
+    Equal(usize),
     /// It is a function of another: the code of its value by the other's code.
     Function { of: usize, codes: Vec<u32> },
 }

@@ -3,6 +3,7 @@
 
 mod bins;
 mod degenerate;
+mod equal;
 mod errors;
 mod functions;
 mod generated;

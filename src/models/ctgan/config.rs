@@ -7,7 +7,7 @@ const GENERATOR_WIDTH: OptionSpec =
     OptionSpec::int("generator_width", (8, 4096), 256, "Width of each of the generator's two residual layers.");
 const CRITIC_WIDTH: OptionSpec =
     OptionSpec::int("critic_width", (8, 4096), 256, "Width of each of the critic's two layers.");
-const PAC: OptionSpec = OptionSpec::int("pac", (1, 100), 1, "Rows that the critic judges together (PacGAN).");
+const PAC: OptionSpec = OptionSpec::int("pac", (1, 100), 2, "Rows that the critic judges together (PacGAN).");
 const CRITIC_STEPS: OptionSpec = OptionSpec::int("critic_steps", (1, 100), 1, "Critic steps per generator step.");
 const PENALTY_EVERY: OptionSpec = OptionSpec::int(
     "penalty_every",
@@ -64,7 +64,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
 ];
 
 /// The options of one fit. The defaults are those of Xu et al. (2019), but for `pac` and `dropout` (10 and 0.5 there): a
-/// critic that sees rows one by one and drops nothing tells far better what goes together in a row (docs/ablation.md).
+/// critic that sees few rows at a time and drops nothing tells far better what goes together in one (docs/ablation.md).
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Config {
     pub(super) epochs: u32,
