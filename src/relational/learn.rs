@@ -2,7 +2,8 @@
 
 use super::{
     Attributes, Children, Context, Domain, Joint, NONE, Reference, Relations, Role, Roles, Unique, child_counts,
-    degree_column, degrees::Degrees, depth_column, importance::information, place_code, row_converter, tree,
+    degree_column, degrees::Degrees, depth_column, importance::information, place_code, relations::is_degree,
+    row_converter, tree,
 };
 use crate::{
     Result, SynthError,
@@ -390,10 +391,9 @@ fn telling(
             })
             .collect();
         let batch = batch.project(&learnable)?;
-        let numeric = |field: &Arc<Field>| super::is_hidden(field.name()) && field.name().contains("children:");
         let schema = batch.schema();
-        let hidden = schema.fields().iter().filter(|field| numeric(field));
-        let roles = hidden.map(|field| (field.name().clone(), ColumnRole::Numeric)).collect();
+        let degrees = schema.fields().iter().filter(|field| is_degree(field.name()));
+        let roles = degrees.map(|field| (field.name().clone(), ColumnRole::Numeric)).collect();
         let encoder = encoder(&batch, roles, Scheme::Codes, threads)?;
         let mut codes = EncodedRows::with_capacity(encoder.layout(), batch.num_rows());
         encoder.encode(&batch, &mut codes)?;

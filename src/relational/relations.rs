@@ -119,10 +119,17 @@ pub struct Unique {
 #[serde(try_from = "ipc::Text", into = "ipc::Text")]
 pub struct Domain(pub RecordBatch);
 
+const DEGREE: &str = "synth:children:";
+
 /// Name of the hidden column that counts the children by foreign key `index` of [`Relations::children`].
 #[must_use]
 pub fn degree_column(index: usize) -> String {
-    format!("synth:children:{index}")
+    format!("{DEGREE}{index}")
+}
+
+/// Whether a column is one of [`degree_column`].
+pub(super) fn is_degree(name: &str) -> bool {
+    name.contains(DEGREE)
 }
 
 /// Name of the hidden column that says how deep in its tree a row is, for reference `index`.

@@ -41,7 +41,13 @@ impl Location {
             return Err(refused("the path of a folder, or a URL".to_owned()));
         }
         if !given.contains("://") {
-            return Self::local(given, home(given)?);
+            let fault = |expected: &str| SynthError::Argument {
+                function: "model store".to_owned(),
+                argument: "location".to_owned(),
+                given: format!("'{given}'"),
+                expected: expected.to_owned(),
+            };
+            return Self::local(given, local_path(given).ok_or_else(|| fault(NO_HOME))?);
         }
         let url = Url::parse(given).map_err(|error| refused(format!("a URL ({error})")))?;
         let (scheme, root) = ObjectStoreScheme::parse(&url).map_err(|error| {
@@ -156,15 +162,14 @@ impl Location {
     }
 }
 
-fn home(given: &str) -> Result<PathBuf> {
-    match given.strip_prefix("~/") {
-        None => Ok(PathBuf::from(given)),
-        Some(below) => std::env::home_dir().map(|home| home.join(below)).ok_or_else(|| SynthError::Argument {
-            function: "model store".to_owned(),
-            argument: "location".to_owned(),
-            given: format!("'{given}'"),
-            expected: "a path without `~`: the home directory is not known".to_owned(),
-        }),
+/// What is expected where [`local_path`] has nothing to say.
+pub(crate) const NO_HOME: &str = "a path without `~`: the home directory is not known";
+
+/// The path that `text` names, below the home directory where it begins with `~/`; none where that is not known.
+pub(crate) fn local_path(text: &str) -> Option<PathBuf> {
+    match text.strip_prefix("~/") {
+        None => Some(PathBuf::from(text)),
+        Some(below) => std::env::home_dir().map(|home| home.join(below)),
     }
 }
 

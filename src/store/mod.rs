@@ -36,6 +36,7 @@ use crate::{
     models::{self, ModelKind},
 };
 use location::Location;
+pub(crate) use location::{NO_HOME, local_path};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use std::{fmt, sync::Arc};
 

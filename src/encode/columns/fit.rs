@@ -19,13 +19,19 @@ use std::collections::BTreeMap;
 
 /// Neighbours on either side that an atom is compared with.
 const NEIGHBOURS: usize = 10;
+/// Neighbours on either side of a value whose mean a smooth distribution would have there.
+const NEAR: usize = 2;
+/// The share of the rows, atoms left out, that makes a distribution rough by lying beside that mean.
+const ROUGH: f64 = 0.1;
 
 /// Which values of a number get codes of their own.
 struct Rule {
     /// All (exact shares, exact values), if there are no more than this many ...
     few: u64,
-    /// ... that occur this often on average.
+    /// ... that occur this often on average, ...
     often: u64,
+    /// ... or no more than this many if their frequencies are rough: no mixture says that credit limits are round.
+    few_if_rough: u64,
     /// Else atoms: those with this share of the rows at least ...
     share: f64,
     /// ... and so many rows, ...
@@ -37,8 +43,10 @@ struct Rule {
 impl Rule {
     fn of(scheme: Scheme) -> Self {
         match scheme {
-            Scheme::ModeSpecific => Self { few: 32, often: 4, share: 0.005, rows: 2.0, contrast: 4.0 },
-            Scheme::Codes => Self { few: 500, often: 20, share: 0.004, rows: 10.0, contrast: 0.0 },
+            Scheme::ModeSpecific => {
+                Self { few: 32, often: 4, few_if_rough: 128, share: 0.005, rows: 2.0, contrast: 4.0 }
+            }
+            Scheme::Codes => Self { few: 500, often: 20, few_if_rough: 0, share: 0.004, rows: 10.0, contrast: 0.0 },
         }
     }
 }
@@ -161,7 +169,8 @@ fn numbers<W: Lane>(
     let Some(grid) = grid.filter(|_| !few) else { return Ok((role, all())) };
     let points: Vec<(W, f64)> = values.distribution().into_iter().map(|(v, n)| (*v, n)).collect();
     let (atoms, rest) = split_atoms(points, values.rows(), &rule);
-    if rest.is_empty() {
+    let few_if_rough = values.is_exact() && distinct <= rule.few_if_rough && values.rows() >= rule.often * distinct;
+    if rest.is_empty() || (few_if_rough && roughness(&rest, values.rows()) >= ROUGH) {
         return Ok((role, all()));
     }
     let encoder = match scheme {
@@ -169,6 +178,16 @@ fn numbers<W: Lane>(
         Scheme::Codes => ColumnEncoder::Bins(by_bin(Bins::fit(&rest, atoms, &grid, nullable))),
     };
     Ok((role, encoder))
+}
+
+/// The share of `rows` by which frequencies differ from the mean of their neighbours'.
+fn roughness<W>(points: &[(W, f64)], rows: u64) -> f64 {
+    let beside = |i: usize| {
+        let around = i.saturating_sub(NEAR)..(i + NEAR + 1).min(points.len());
+        let others: Vec<f64> = around.filter(|&j| j != i).map(|j| points[j].1).collect();
+        (points[i].1 - others.iter().sum::<f64>() / others.len().max(1) as f64).abs()
+    };
+    (0..points.len()).map(beside).sum::<f64>() / 2.0 / rows.max(1) as f64
 }
 
 /// A code for every value of a column; none where not all are known.

@@ -119,3 +119,18 @@ fn nulls_and_non_finite_values_keep_their_rows() {
         }
     }
 }
+
+#[test]
+fn round_numbers_get_codes_of_their_own() {
+    // Credit limits in steps of ten thousand, of which every fifth is popular; ages, which are smooth.
+    let limits =
+        (0..20_000u32).map(|row| Some(i64::from(row * 7919 % 60 * if row % 3 == 0 { 1 } else { 5 } % 60) * 10_000));
+    let ages = (0..20_000u32).map(|row| Some(i64::from(18 + row % 40 + row / 40 % 30)));
+    let batch = table(vec![
+        ("limit", Arc::new(limits.collect::<Int64Array>())),
+        ("age", Arc::new(ages.collect::<Int64Array>())),
+    ]);
+    let encoder = fit(&batch);
+    assert_eq!([0, 1].map(|at| encoder.is_by_value(at)), [true, false]);
+    assert_eq!(round_trip(&encoder, &batch).column(0), batch.column(0));
+}

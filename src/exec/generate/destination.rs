@@ -1,7 +1,10 @@
 //! Where tables go.
 
 use super::FUNCTION;
-use crate::{Result, SynthError};
+use crate::{
+    Result, SynthError,
+    store::{NO_HOME, local_path},
+};
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -33,12 +36,7 @@ impl Destination {
             return Err(refused("the path of a folder, or a URL".to_owned()));
         }
         if !text.contains("://") {
-            let path = match text.strip_prefix("~/") {
-                None => PathBuf::from(text),
-                Some(below) => std::env::home_dir()
-                    .map(|home| home.join(below))
-                    .ok_or_else(|| refused("a path without `~`: the home directory is not known".to_owned()))?,
-            };
+            let path = local_path(text).ok_or_else(|| refused(NO_HOME.to_owned()))?;
             let absolute = std::path::absolute(path).map_err(|error| refused(format!("a path ({error})")))?;
             return Ok(Self::Local(absolute));
         }
