@@ -78,6 +78,24 @@ async fn a_schema_is_resumed_where_it_was_interrupted() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_was_interrupted_before_any_checkpoint_goes_on_with_the_tables_without_a_model() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let context = session(folder.path(), SessionConfig::new().with_target_partitions(1)).await?;
+    run(&context, "CREATE TABLE pets AS SELECT age, member FROM people").await?;
+    run(&context, "CREATE TABLE towns AS SELECT age, region FROM people").await?;
+    let resume =
+        "SELECT DISTINCT \"table\" FROM synth_train('people, pets, towns', resume => true, epochs => 1) ORDER BY 1";
+    let message = fault(&context, resume).await;
+    assert!(message.contains("there is no checkpoint of `people`"), "nothing was begun: {message}");
+    // What a killed process leaves that had just begun with the second table.
+    run(&context, "SELECT * FROM synth_train('people', epochs => 1)").await?;
+    let rows = whole(&run(&context, resume).await?);
+    let names: Vec<_> = rows.column(0).as_string::<i32>().iter().map(Option::unwrap).collect();
+    assert_eq!(names, ["pets", "towns"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_of_another_table_is_refused() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let context = session(folder.path(), SessionConfig::new().with_target_partitions(1)).await?;

@@ -183,19 +183,26 @@ impl ExecutionPlan for TrainExec {
 
 /// Of several trainings to be resumed, those that are left: the interrupted one, and those after it, from their beginning.
 /// Tables are trained in an order of their own, so those before it were finished; they are trained again only where their
-/// model is gone.
+/// model is gone. An interrupted training that had no checkpoint yet is the first without a model, after others with one.
 async fn resumed(jobs: Vec<Job>) -> SynthResult<Vec<Job>> {
     let Some(first) = jobs.first().filter(|job| job.spec.resume && jobs.len() > 1) else { return Ok(jobs) };
     let store = ModelStore::open(&first.spec.store)?;
     let interrupted: Vec<String> = store.checkpoints().await?.into_iter().map(|(name, _)| name).collect();
-    // Without any checkpoint, the first training says so.
-    let Some(at) = jobs.iter().position(|job| interrupted.contains(&job.name)) else { return Ok(jobs) };
+    let checkpoint = jobs.iter().position(|job| interrupted.contains(&job.name));
+    let mut missing = None;
+    for (number, job) in jobs.iter().enumerate() {
+        if missing.is_none() && store.manifest(&job.name, None).await.is_err() {
+            missing = Some(number);
+        }
+    }
+    // Without anything to go on from, the first training says so.
+    let Some(at) = checkpoint.or(missing.filter(|&number| number > 0)) else { return Ok(jobs) };
     let mut left = Vec::with_capacity(jobs.len());
     for (number, mut job) in jobs.into_iter().enumerate() {
         if number < at && store.manifest(&job.name, None).await.is_ok() {
             continue;
         }
-        if number != at {
+        if checkpoint != Some(number) {
             job.spec = Arc::new(TrainSpec { resume: false, ..(*job.spec).clone() });
         }
         left.push(job);
