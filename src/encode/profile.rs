@@ -195,8 +195,9 @@ impl TableProfile {
             if !complete || follows.is_some() || !matches!(encoder, ColumnEncoder::Bins(_)) {
                 continue;
             }
-            let share = pair.share(encoder, rows, &schema)?;
-            if Equal::is_worth(share) && best[pair.column].is_none_or(|(most, _)| share > most) {
+            if let Some(share) = pair.share(encoder, rows, &schema)?
+                && best[pair.column].is_none_or(|(most, _)| share > most)
+            {
                 best[pair.column] = Some((share, pair.base));
             }
         }
@@ -240,12 +241,7 @@ impl ColumnProfile {
     }
 
     /// Of numbers that are no identifiers, whatever they look like.
-    pub(super) fn of_numbers(field: &Field) -> Result<Self> {
-        Self::new(field, Some(ColumnRole::Numeric))
-    }
-
-    /// As [`ColumnProfile::of_numbers`], with less kept of the values.
-    pub(super) fn of_numbers_within(field: &Field, limits: Limits) -> Result<Self> {
+    pub(super) fn of_numbers(field: &Field, limits: Limits) -> Result<Self> {
         Self::with_limits(field, Some(ColumnRole::Numeric), limits)
     }
 

@@ -42,22 +42,10 @@ impl Restriction {
         shares
     }
 
-    /// What is left of the column of two restrictions of it: none if that is nothing.
+    /// What two restrictions of a column with a code per value leave of it: none if that is nothing.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Option<Self> {
-        self.allowed.retain_mut(|allowed| {
-            let Ok(found) = other.allowed.binary_search_by_key(&allowed.code, |other| other.code) else { return false };
-            let other = &other.allowed[found];
-            if allowed.places.is_empty() {
-                allowed.clone_from(other);
-            } else if !other.places.is_empty() {
-                let before = allowed.places.len();
-                allowed.places.retain(|place| other.places.binary_search(place).is_ok());
-                allowed.share *= allowed.places.len() as f32 / before as f32;
-                return !allowed.places.is_empty();
-            }
-            true
-        });
+        self.allowed.retain(|allowed| other.allowed.binary_search_by_key(&allowed.code, |other| other.code).is_ok());
         (!self.allowed.is_empty()).then_some(self)
     }
 

@@ -15,7 +15,7 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 /// What a model wants numbers to look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,27 @@ impl Column {
             Some(Follows::Equal(base)) => Some(base),
             _ => None,
         }
+    }
+
+    /// The code for being equal to another column: the one after its encoder's.
+    fn equal_code(&self) -> Option<u32> {
+        match (self.equal_to(), self.encoder.subcolumns().first()) {
+            (Some(_), Some(&SubColumn::Code { cardinality })) => Some(cardinality),
+            _ => None,
+        }
+    }
+
+    /// The codes of its values, given those of the column that it is equal to at times, where these are known.
+    fn codes(&self, array: &ArrayRef, base: Option<&ArrayRef>) -> Result<Vec<Option<u32>>> {
+        let mut codes = self.encoder.codes(array.as_ref())?;
+        if let (Some(base), Some(same)) = (base, self.equal_code()) {
+            for (code, equal) in codes.iter_mut().zip(equal(array, base)?.values()) {
+                if equal && code.is_some_and(|code| self.encoder.is_bin(code)) {
+                    *code = Some(same);
+                }
+            }
+        }
+        Ok(codes)
     }
 
     /// The column that it is learned as the time since.
@@ -207,8 +228,8 @@ impl TableEncoder {
                     self.check_function((at, &array), (*of, batch.column(*of)), codes)?;
                     continue;
                 }
-                if let Some(Follows::Equal(base)) = column.follows {
-                    let codes = self.codes_with_equal(at, &array, batch.column(base))?;
+                if let Some(base) = column.equal_to() {
+                    let codes = column.codes(&array, Some(batch.column(base)))?;
                     let out = &mut out.subcolumns[self.layout.columns[at].subcolumns.start];
                     for (row, code) in codes.into_iter().enumerate() {
                         out.push_code(code.ok_or_else(|| unseen(field, array.as_ref(), row))?);
@@ -263,18 +284,24 @@ impl TableEncoder {
             return Err(SynthError::Internal(format!("rows {range:?} of a block of {}", encoded.rows)));
         }
         let schema = Arc::new(self.schema.project(projection)?);
-        let of = Decoding { block, encoded, rows: range.clone(), noise, given };
+        let of = Decoding { block, encoded, rows: range.clone(), noise, given, decoded: RefCell::default() };
         let arrays = projection.iter().map(|&at| self.decode_column(at, &of)).collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(range.len()));
         Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
     }
 
+    /// A column's values, once: others may follow it.
     fn decode_column(&self, at: usize, of: &Decoding<'_>) -> Result<ArrayRef> {
-        let codes = of
-            .encoded
-            .subcolumns
-            .get(self.layout.columns[at].subcolumns.clone())
-            .ok_or_else(|| SynthError::Model("encoded rows of another layout".into()))?;
+        if let Some(decoded) = of.decoded.borrow().get(&at) {
+            return Ok(Arc::clone(decoded));
+        }
+        let decoded = self.decode_anew(at, of)?;
+        of.decoded.borrow_mut().insert(at, Arc::clone(&decoded));
+        Ok(decoded)
+    }
+
+    fn decode_anew(&self, at: usize, of: &Decoding<'_>) -> Result<ArrayRef> {
+        let codes = self.encoded(at, of)?;
         let (field, column) = (self.schema.field(at), &self.columns[at]);
         let input = |field| DecodeInput { field, codes, block: of.block, rows: of.rows.clone(), noise: of.noise };
         let decoded = match &column.follows {
@@ -284,10 +311,8 @@ impl TableEncoder {
                 later(&self.decode_column(*base, of)?, &difference)?
             }
             Some(Follows::Equal(base)) => {
-                let own = column.encoder.subcolumns();
-                let Some(SubColumn::Code { cardinality: same }) = own.first().copied() else {
-                    return Err(invalid(field, "it cannot have a code for the value of another"));
-                };
+                let unfit = || invalid(field, "it cannot have a code for the value of another");
+                let same = column.equal_code().ok_or_else(unfit)?;
                 let codes = input(field).codes(same + 1)?;
                 let base = self.decode_column(*base, of)?;
                 // Values that the column never has are not taken over.
@@ -315,14 +340,16 @@ impl TableEncoder {
 }
 
 impl TableEncoder {
+    /// The sub-columns of a column.
+    fn encoded<'a>(&self, at: usize, of: &Decoding<'a>) -> Result<&'a [SubColumnData]> {
+        let codes = of.encoded.subcolumns.get(self.layout.columns[at].subcolumns.clone());
+        codes.ok_or_else(|| SynthError::Model("encoded rows of another layout".into()))
+    }
+
     /// The codes of a column with a code per value: of what is given, else of what is encoded.
     fn codes_of(&self, at: usize, of: &Decoding<'_>) -> Result<Vec<u32>> {
         let (field, encoder) = self.encoder(at);
-        let codes = of
-            .encoded
-            .subcolumns
-            .get(self.layout.columns[at].subcolumns.clone())
-            .ok_or_else(|| SynthError::Model("encoded rows of another layout".into()))?;
+        let codes = self.encoded(at, of)?;
         let cardinality = encoder.cardinality_by_value().unwrap_or(0);
         let input = DecodeInput { field, codes, block: of.block, rows: of.rows.clone(), noise: of.noise };
         let mut codes = input.codes(cardinality)?;
@@ -331,20 +358,6 @@ impl TableEncoder {
             for ((row, code), known) in codes.iter_mut().enumerate().zip(known) {
                 if let Some(known) = known.filter(|_| given.is_valid(row)) {
                     *code = known;
-                }
-            }
-        }
-        Ok(codes)
-    }
-
-    /// The codes of a column that at times is equal to another.
-    fn codes_with_equal(&self, at: usize, array: &ArrayRef, base: &ArrayRef) -> Result<Vec<Option<u32>>> {
-        let encoder = &self.columns[at].encoder;
-        let mut codes = encoder.codes(array.as_ref())?;
-        if let Some(SubColumn::Code { cardinality: same }) = encoder.subcolumns().first().copied() {
-            for (code, equal) in codes.iter_mut().zip(equal(array, base)?.values()) {
-                if equal && code.is_some_and(|code| encoder.is_bin(code)) {
-                    *code = Some(same);
                 }
             }
         }
@@ -382,6 +395,8 @@ struct Decoding<'a> {
     rows: std::ops::Range<usize>,
     noise: &'a Noise,
     given: &'a BTreeMap<usize, ArrayRef>,
+    /// What is decoded already.
+    decoded: RefCell<BTreeMap<usize, ArrayRef>>,
 }
 
 impl TableEncoder {
@@ -411,7 +426,6 @@ impl TableEncoder {
             };
             let nulls = array.logical_nulls();
             let is_null = |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
-            let encoder = &self.columns[at].encoder;
             let Some(subcolumn) = self.layout.columns[at].subcolumns.clone().next() else { continue };
             let code = |(row, code): (usize, Option<u32>)| match code {
                 _ if is_null(row) => Ok(UNKNOWN),
@@ -420,10 +434,8 @@ impl TableEncoder {
                 None => Err(super::columns::unseen(field, array.as_ref(), row)),
             };
             let base = self.columns[at].equal_to();
-            let codes = match base.and_then(|base| columns.iter().position(|&column| column == base)) {
-                Some(place) => self.codes_with_equal(at, &array, &arrays[place])?,
-                None => encoder.codes(array.as_ref())?,
-            };
+            let place = base.and_then(|base| columns.iter().position(|&column| column == base));
+            let codes = self.columns[at].codes(&array, place.map(|place| &arrays[place]))?;
             let codes = codes.into_iter().enumerate().map(code);
             known.set(subcolumn, codes.collect::<Result<_>>()?);
         }
@@ -454,10 +466,9 @@ impl TableEncoder {
             let code = |(row, code): (usize, Option<u32>)| {
                 if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) { null } else { code.unwrap_or(UNKNOWN) }
             };
-            let codes = match column.equal_to().and_then(|base| arrays.get(base)?.as_ref()) {
-                Some(base) => self.codes_with_equal(at, &array, &of_type(base, at)?)?,
-                None => column.encoder.codes(array.as_ref())?,
-            };
+            let base = column.equal_to().and_then(|base| arrays.get(base)?.as_ref());
+            let base = base.map(|base| of_type(base, at)).transpose()?;
+            let codes = column.codes(&array, base.as_ref())?;
             out[subcolumn] = codes.into_iter().enumerate().map(code).collect();
         }
         Ok(out)

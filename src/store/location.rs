@@ -41,13 +41,7 @@ impl Location {
             return Err(refused("the path of a folder, or a URL".to_owned()));
         }
         if !given.contains("://") {
-            let fault = |expected: &str| SynthError::Argument {
-                function: "model store".to_owned(),
-                argument: "location".to_owned(),
-                given: format!("'{given}'"),
-                expected: expected.to_owned(),
-            };
-            return Self::local(given, local_path(given).ok_or_else(|| fault(NO_HOME))?);
+            return Self::local(given, local_path(given).ok_or_else(|| refused(NO_HOME.to_owned()))?);
         }
         let url = Url::parse(given).map_err(|error| refused(format!("a URL ({error})")))?;
         let (scheme, root) = ObjectStoreScheme::parse(&url).map_err(|error| {

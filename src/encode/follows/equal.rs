@@ -2,6 +2,7 @@
 //!
 //! In quantile bins the two would be close, hardly ever equal. So "the same as that one" is a code of its own.
 
+use super::of_type;
 use crate::{
     Result,
     encode::{columns::ColumnEncoder, profile::ColumnProfile, sketch::Limits},
@@ -41,9 +42,8 @@ impl Equal {
         let numbers: Vec<usize> =
             (0..schema.fields().len()).filter(|&at| may(at)).filter(is_number).take(COLUMNS).collect();
         for (number, &column) in numbers.iter().enumerate() {
-            let same = |base: &&usize| schema.field(**base).data_type() == schema.field(column).data_type();
-            for &base in numbers[..number].iter().filter(same) {
-                let values = ColumnProfile::of_numbers_within(schema.field(column), VALUES)?;
+            for base in of_type(schema, column, &numbers[..number]) {
+                let values = ColumnProfile::of_numbers(schema.field(column), VALUES)?;
                 pairs.push(Self { column, base, values });
             }
         }
@@ -67,19 +67,20 @@ impl Equal {
         self.values.memory_size()
     }
 
-    /// The rows, of `rows`, that are equal where the column's value is one of many of its code.
-    pub(in crate::encode) fn share(&self, encoder: &ColumnEncoder, rows: u64, schema: &SchemaRef) -> Result<f64> {
+    /// The share, of `rows` rows, of those that are equal where the column's value is one of many of its code; none if that is
+    /// not worth a code.
+    pub(in crate::encode) fn share(
+        &self,
+        encoder: &ColumnEncoder,
+        rows: u64,
+        schema: &SchemaRef,
+    ) -> Result<Option<f64>> {
         let Some((values, weights)) = self.values.distribution(schema.field(self.column).data_type())? else {
-            return Ok(0.0);
+            return Ok(None);
         };
         let codes = encoder.codes(values.as_ref())?.into_iter().zip(weights);
         let equal: f64 =
             codes.filter(|(code, _)| code.is_some_and(|code| encoder.is_bin(code))).map(|(_, weight)| weight).sum();
-        Ok(equal / rows.max(1) as f64)
-    }
-
-    /// Whether so many rows are worth a code.
-    pub(in crate::encode) fn is_worth(share: f64) -> bool {
-        share >= SHARE
+        Ok(Some(equal / rows.max(1) as f64).filter(|&share| share >= SHARE))
     }
 }

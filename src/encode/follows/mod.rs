@@ -9,6 +9,7 @@ pub(super) use function::Functions;
 pub(crate) use since::is_instant;
 pub(super) use since::{Since, difference, difference_field, later};
 
+use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
 /// How a column follows another.
@@ -21,4 +22,9 @@ pub(super) enum Follows {
     Equal(usize),
     /// It is a function of another: the code of its value by the other's code.
     Function { of: usize, codes: Vec<u32> },
+}
+
+/// Those of `columns` that are of the same type as `column`.
+fn of_type(schema: &SchemaRef, column: usize, columns: &[usize]) -> impl DoubleEndedIterator<Item = usize> {
+    columns.iter().copied().filter(move |&at| schema.field(at).data_type() == schema.field(column).data_type())
 }

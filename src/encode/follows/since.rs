@@ -3,9 +3,10 @@
 //! A shipment comes some days after its order. Said as a date of its own, in quantile bins of weeks, it would as often come
 //! before it; said as the time since the order it keeps its order and its precision.
 
+use super::of_type;
 use crate::{
     Result,
-    encode::{columns::Sketch, profile::ColumnProfile},
+    encode::{columns::Sketch, profile::ColumnProfile, sketch::Limits},
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array},
@@ -73,9 +74,8 @@ impl Since {
         let instants: Vec<usize> =
             (0..schema.fields().len()).filter(|&at| may(at) && is_instant(schema.field(at).data_type())).collect();
         for (number, &column) in instants.iter().enumerate() {
-            let same = |base: &&usize| schema.field(**base).data_type() == schema.field(column).data_type();
-            for &base in instants[..number].iter().rev().filter(same).take(BASES) {
-                let difference = ColumnProfile::of_numbers(&difference_field(schema.field(column)))?;
+            for base in of_type(schema, column, &instants[..number]).rev().take(BASES) {
+                let difference = ColumnProfile::of_numbers(&difference_field(schema.field(column)), Limits::INFERRED)?;
                 pairs.push(Self { column, base, difference, alone: 0 });
             }
         }

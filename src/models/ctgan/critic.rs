@@ -74,7 +74,6 @@ struct Pass {
     slope1: Tensor,
     hidden1: Tensor,
     slope2: Tensor,
-    hidden2: Tensor,
 }
 
 impl Critic {
@@ -192,19 +191,18 @@ impl Critic {
         Ok(Some([mask.f_select(0, 0)?, mask.f_select(0, 1)?]))
     }
 
-    /// From the first layer's pre-activations on.
-    fn pass(&self, pre1: &Tensor, masks: Option<&[Tensor; 2]>) -> Result<Pass> {
-        let [mut slope1, mut hidden1, mut slope2, mut hidden2] =
-            [pre1.f_empty_like()?, pre1.f_empty_like()?, pre1.f_empty_like()?, pre1.f_empty_like()?];
+    /// From the first layer's pre-activations on; the second layer's activations go to `hidden2`, where they are wanted.
+    fn pass(&self, pre1: &Tensor, masks: Option<&[Tensor; 2]>, hidden2: Option<&mut Tensor>) -> Result<Pass> {
+        let [mut slope1, mut hidden1, mut slope2] = [pre1.f_empty_like()?, pre1.f_empty_like()?, pre1.f_empty_like()?];
         let mask = |layer: usize| masks.map(|masks| &masks[layer]);
         leaky::forward(pre1, LEAK, mask(0), &mut slope1, Some(&mut hidden1))?;
         let pre2 = self.parameters.weight(B2)?.f_addmm(&hidden1, &self.parameters.weight(W2)?)?;
-        leaky::forward(&pre2, LEAK, mask(1), &mut slope2, Some(&mut hidden2))?;
-        Ok(Pass { slope1, hidden1, slope2, hidden2 })
+        leaky::forward(&pre2, LEAK, mask(1), &mut slope2, hidden2)?;
+        Ok(Pass { slope1, hidden1, slope2 })
     }
 
-    fn output(&self, pass: &Pass) -> Result<Tensor> {
-        Ok(pass.hidden2.f_mm(&self.parameters.weight(W3)?)?.f_add(&self.parameters.weight(B3)?)?)
+    fn output(&self, hidden2: &Tensor) -> Result<Tensor> {
+        Ok(hidden2.f_mm(&self.parameters.weight(W3)?)?.f_add(&self.parameters.weight(B3)?)?)
     }
 
     /// The first layer's part of conditions and bias.
@@ -247,8 +245,9 @@ impl Critic {
         }
         let _ = pre_real.f_add_(&conditioned)?;
         let _ = conditioned.f_addmm_out(&pre_generated, &packs, &w1)?;
-        let pass = self.pass(&pre1, masks.as_ref())?;
-        let out = self.output(&pass)?;
+        let mut hidden2 = pre1.f_empty_like()?;
+        let pass = self.pass(&pre1, masks.as_ref(), Some(&mut hidden2))?;
+        let out = self.output(&hidden2)?;
         let mean = |at| -> Result<f64> { Ok(self.packs_of(&out, at, 1)?.f_mean(Kind::Double)?.f_double_value(&[])?) };
         let mut loss = mean(1)? - mean(0)?;
         // The loss is mean(generated) - mean(real).
@@ -269,7 +268,7 @@ impl Critic {
         let by_w2 = self.parameters.gradient(W2)?;
         multiply(&pass.hidden1.f_tr()?, &by_pre2, &by_w2)?;
         let mut by_w3 = self.parameters.gradient(W3)?;
-        multiply(&pass.hidden2.f_tr()?, &by_out, &by_w3)?;
+        multiply(&hidden2.f_tr()?, &by_out, &by_w3)?;
         self.table_gradients(real, codes, &by_pre1)?;
         let mut stacked = 1;
         if penalty > 0.0 && self.penalty_weight > 0.0 {
@@ -278,7 +277,7 @@ impl Critic {
             let mut mix = vec![0f32; n as usize];
             interpolation.fill_uniform(block, &mut mix);
             let mix = Tensor::f_from_slice(&mix)?.f_view([-1, 1])?.f_to_device(self.device)?.f_to_kind(self.kind)?;
-            let pass = self.pass(&pre_generated.f_lerp_tensor(&pre_real, &mix)?, masks.as_ref())?;
+            let pass = self.pass(&pre_generated.f_lerp_tensor(&pre_real, &mix)?, masks.as_ref(), None)?;
             let a = pass.slope2.f_mul(&transposed(W3)?)?;
             let c = self.packs_of(&self.right, 1, 1)?;
             let _ = a.f_mm(&transposed(W2)?)?.f_mul_out(&c, &pass.slope1)?;
@@ -384,8 +383,10 @@ impl Critic {
         self.tables.to_vectors(&self.parameters, codes, rows)?;
         let masks = self.dropout_masks(self.packs, dropout, block)?;
         let packs = rows.f_view([self.packs, -1])?;
-        let pass = self.pass(&self.first_layer(&packs, &self.conditioned(conditions)?)?, masks.as_ref())?;
-        let loss = -self.output(&pass)?.f_mean(Kind::Double)?.f_double_value(&[])?;
+        let pre1 = self.first_layer(&packs, &self.conditioned(conditions)?)?;
+        let mut hidden2 = pre1.f_empty_like()?;
+        let pass = self.pass(&pre1, masks.as_ref(), Some(&mut hidden2))?;
+        let loss = -self.output(&hidden2)?.f_mean(Kind::Double)?.f_double_value(&[])?;
         let by_hidden2 = self.parameters.weight(W3)?.f_tr()?.f_mul_scalar(-1.0 / self.packs as f64)?;
         let by_pre2 = pass.slope2.f_mul(&by_hidden2)?;
         let by_pre1 = by_pre2.f_mm(&self.parameters.weight(W2)?.f_tr()?)?.f_mul_(&pass.slope1)?;
