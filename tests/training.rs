@@ -3,10 +3,13 @@
 
 mod support;
 
-use arrow::{array::AsArray, datatypes::Int32Type};
+use arrow::{
+    array::{Array, AsArray},
+    datatypes::Int32Type,
+};
 use datafusion::{error::Result, prelude::SessionConfig};
 use futures::StreamExt;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use support::{fault, run, session, trained, whole};
 use synthohive::store::ModelStore;
 
@@ -54,11 +57,17 @@ async fn a_schema_is_resumed_where_it_was_interrupted() -> Result<()> {
     run(&context, "CREATE TABLE pets AS SELECT age, member FROM people").await?;
     run(&context, "CREATE TABLE towns AS SELECT age, region FROM people").await?;
     let options = "batch_size => 200, threads => 1, seed => 4";
-    run(&context, &format!("SELECT * FROM synth_train('people', epochs => 1, {options})")).await?;
+    // Of an earlier day: not what the interrupted statement was to leave.
+    run(&context, "SELECT * FROM synth_train('towns', epochs => 1)").await?;
     // Stopped in the second of three tables.
-    let forever = format!("SELECT * FROM synth_train('pets', epochs => 1000000, {options})");
-    let mut progress = context.sql(&forever).await?.execute_stream().await?;
-    progress.next().await.unwrap()?;
+    let sql = format!("SELECT \"table\" FROM synth_train('people, pets, towns', epochs => 300, {options})");
+    let mut progress = context.sql(&sql).await?.execute_stream().await?;
+    loop {
+        let batch = progress.next().await.unwrap()?;
+        if batch.column(0).as_string::<i32>().iter().any(|table| table == Some("pets")) {
+            break;
+        }
+    }
     drop(progress);
     // Waits for the cancelled training's last checkpoint.
     fault(&context, "SELECT * FROM synth_train('pets', resume => true, seed => 5)").await;
@@ -72,8 +81,48 @@ async fn a_schema_is_resumed_where_it_was_interrupted() -> Result<()> {
     let rows = whole(&run(&context, &sql).await?);
     let names: Vec<_> = rows.column(0).as_string::<i32>().iter().map(Option::unwrap).collect();
     assert_eq!(names, ["pets", "towns"], "the first table was finished");
-    assert_eq!(rows.column(1).as_primitive::<Int32Type>().values(), &[1, 1]);
+    assert_eq!(rows.column(1).as_primitive::<Int32Type>().values(), &[1, 2]);
     assert_eq!(rows.column(2).as_primitive::<Int32Type>().values(), &[epochs.cast_signed(), 1]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_were_trained_side_by_side_go_on_side_by_side() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let store = ModelStore::open(folder.path().to_str().unwrap())?;
+    let context = session(folder.path(), SessionConfig::new().with_target_partitions(1)).await?;
+    for table in ["crowd", "mob"] {
+        let sql = format!("CREATE TABLE {table} AS SELECT age, member FROM people, generate_series(1, 100) AS n(v)");
+        run(&context, &sql).await?;
+    }
+    let options = "batch_size => 200, threads => 4, seed => 4";
+    let sql = format!("SELECT * FROM synth_train('people, crowd, mob', epochs => 100, {options})");
+    let mut progress = context.sql(&sql).await?.execute_stream().await?;
+    let (mut running, mut stored) = (BTreeSet::new(), None);
+    while running.len() < 3 || stored.is_none() {
+        let row = progress.next().await.unwrap()?;
+        let table = row.column_by_name("table").unwrap().as_string::<i32>().value(0).to_owned();
+        if row.column_by_name("version").unwrap().is_valid(0) {
+            stored = Some(table.clone());
+        }
+        running.insert(table);
+    }
+    drop(progress);
+    assert_eq!(stored.as_deref(), Some("people"), "the small one is ready while a large one is under way");
+    let mut epochs = 0;
+    for table in ["crowd", "mob"] {
+        // Waits for the cancelled training's last checkpoint.
+        fault(&context, &format!("SELECT * FROM synth_train('{table}', resume => true, seed => 5)")).await;
+        epochs = epochs.max(store.load_checkpoint(table).await?.unwrap().1.epoch + 1);
+    }
+    let sql = format!(
+        "SELECT \"table\", max(version) AS version FROM synth_train('people, crowd, mob', resume => true, epochs => {epochs})
+         GROUP BY 1 ORDER BY 1"
+    );
+    let rows = whole(&run(&context, &sql).await?);
+    let names: Vec<_> = rows.column(0).as_string::<i32>().iter().map(Option::unwrap).collect();
+    assert_eq!(names, ["crowd", "mob"]);
+    assert_eq!(rows.column(1).as_primitive::<Int32Type>().values(), &[1, 1]);
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //! relations   what a model keeps of all this; the joint layout of context, attributes and own columns
 //! learn       a table and its parents ──► the rows that a model learns
 //! family      parents of a segment ──► their children: counts, rounds of siblings, matching, keys
+//! lookup      which row of a parent a key names
 //! degrees slots matching tree unique chains importance    the algorithms, over plain numbers
 //! ```
 
@@ -20,6 +21,7 @@ pub mod degrees;
 mod family;
 mod importance;
 mod learn;
+mod lookup;
 pub mod matching;
 mod relations;
 mod roles;
@@ -31,6 +33,7 @@ pub mod unique;
 
 pub use family::{Child, Family, Generator, ParentRows, Segment};
 pub use learn::{LearnedRows, ReferenceFacts, TableFacts, can_be_generated, learn};
+pub use lookup::{any_null, by_key, look_up};
 pub use relations::{
     Attributes, Children, Context, Domain, Joint, Reference, Relations, Role, Unique, degree_column, depth_column,
     is_hidden, owner_column, place_code,

@@ -15,13 +15,23 @@ const PRINTED: u32 = 20;
 /// The columns by which a result is known for the story of a training.
 const COLUMNS: [&str; 7] = ["model", "version", "epoch", "epochs", "loss", "score", "eta_seconds"];
 
-/// Prints some twenty of the epochs, whatever their number, and the stored version.
+/// Prints some twenty of the epochs of each model, whatever their number, and the stored version. Of models that are trained
+/// side by side, one is printed at a time; the others wait until it is stored.
 #[derive(Default)]
 pub(super) struct TrainingView {
-    /// The model whose epochs are being printed.
-    model: Option<String>,
+    /// Those not printed to their end, by their beginning.
+    stories: Vec<Story>,
+}
+
+/// What there is to print of a model.
+#[derive(Default)]
+struct Story {
+    model: String,
+    /// Not printed yet.
+    text: String,
     last: Option<Epoch>,
     last_printed: u32,
+    stored: bool,
 }
 
 /// One row.
@@ -43,20 +53,16 @@ impl TrainingView {
         COLUMNS.iter().all(|name| schema.column_with_name(name).is_some())
     }
 
-    /// Prints what of `batch` is worth a line; returns its last epoch.
+    /// Prints what of `batch` is worth a line; returns the last epoch of the model that is being printed.
     pub(super) fn write(&mut self, batch: &RecordBatch, out: &mut Output) -> Result<Option<Epoch>> {
         let number = |name: &str| numbers(batch, name);
         let (epoch, epochs, eta) = (number("epoch")?, number("epochs")?, number("eta_seconds")?);
         let (loss, critic, score) = (number("loss")?, number("critic_loss")?, number("score")?);
         let (speed, elapsed, version) = (number("rows_per_second")?, number("elapsed_seconds")?, number("version")?);
         let names = texts(batch, "model")?;
-        let mut text = String::new();
         for row in 0..batch.num_rows() {
             let name = names.as_ref().map(|names| names.as_string::<i32>().value(row)).unwrap_or_default();
-            if self.model.as_deref() != Some(name) {
-                self.start(name, &mut text);
-            }
-            let version = at(&version, row);
+            let story = self.story(name);
             if let (Some(e), Some(n)) = (at(&epoch, row), at(&epochs, row)) {
                 let now = Epoch {
                     epoch: e as u32,
@@ -69,36 +75,57 @@ impl TrainingView {
                     elapsed: at(&elapsed, row),
                 };
                 // The row that carries the version may repeat the last epoch.
-                if self.last_printed != now.epoch && now.is_printed() {
-                    self.print(&now, &mut text);
+                if story.last_printed != now.epoch && now.is_printed() {
+                    story.print(&now);
                 }
-                self.last = Some(now);
+                story.last = Some(now);
             }
-            if let Some(version) = version {
-                self.end(version as u64, &mut text);
+            if let Some(version) = at(&version, row) {
+                story.end(version as u64);
             }
+        }
+        let mut text = String::new();
+        let mut last = None;
+        while let Some(story) = self.stories.first_mut() {
+            text.push_str(&std::mem::take(&mut story.text));
+            last = story.last;
+            if !story.stored {
+                break;
+            }
+            self.stories.remove(0);
         }
         if !text.is_empty() {
             out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(failed)?;
         }
-        Ok(self.last)
+        Ok(last)
     }
 
-    fn start(&mut self, name: &str, text: &mut String) {
-        *self = Self { model: Some(name.to_owned()), ..Self::default() };
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "Training {name}\n{:>11} {:>10} {:>10} {:>8} {:>11} {:>9} {:>9}",
+    /// The story of a model; a new one if it has none.
+    fn story(&mut self, model: &str) -> &mut Story {
+        let known = self.stories.iter().position(|story| story.model == model);
+        let at = known.unwrap_or_else(|| {
+            self.stories.push(Story::new(model));
+            self.stories.len() - 1
+        });
+        &mut self.stories[at]
+    }
+}
+
+impl Story {
+    fn new(model: &str) -> Self {
+        let text = format!(
+            "Training {model}\n{:>11} {:>10} {:>10} {:>8} {:>11} {:>9} {:>9}\n",
             "epoch", "loss", "critic", "score", "rows/s", "elapsed", "left"
         );
+        Self { model: model.to_owned(), text, ..Self::default() }
     }
 
-    fn print(&mut self, now: &Epoch, text: &mut String) {
+    fn print(&mut self, now: &Epoch) {
         let number = |value: Option<f64>, digits: usize| value.map_or("-".into(), |value| format!("{value:.digits$}"));
         let elapsed = now.elapsed.and_then(|elapsed| Duration::try_from_secs_f64(elapsed).ok());
+        // Writing to a String cannot fail.
         let _ = writeln!(
-            text,
+            self.text,
             "{:>11} {:>10} {:>10} {:>8} {:>11} {:>9} {:>9}",
             format!("{}/{}", now.epoch, now.epochs),
             number(now.loss, 4),
@@ -111,15 +138,15 @@ impl TrainingView {
         self.last_printed = now.epoch;
     }
 
-    fn end(&mut self, version: u64, text: &mut String) {
+    fn end(&mut self, version: u64) {
         if let Some(last) = self.last
             && self.last_printed != last.epoch
         {
             // Stopped early: the last epoch is not one of those that are printed anyway.
-            self.print(&last, text);
+            self.print(&last);
         }
-        let name = self.model.as_deref().unwrap_or_default();
-        let _ = writeln!(text, "Stored as version {version} of model {name}.");
+        let _ = writeln!(self.text, "Stored as version {version} of model {}.", self.model);
+        self.stored = true;
     }
 }
 
@@ -215,6 +242,23 @@ mod tests {
         assert!(text.starts_with("Training adult\n"));
         assert!(text.contains(&format!(" {upto}/{epochs} ")), "{text}");
         assert!(text.ends_with("Stored as version 3 of model adult.\n"), "{text}");
+    }
+
+    #[test]
+    fn models_trained_side_by_side_are_printed_one_after_the_other() {
+        let (first, second) = (story(8, 8), story(3, 3));
+        let renamed: ArrayRef = Arc::new(StringArray::from(vec!["second"; 3]));
+        let mut columns = second.columns().to_vec();
+        columns[0] = renamed;
+        let second = RecordBatch::try_new(second.schema(), columns).unwrap();
+        let mixed = [first.slice(0, 2), second.slice(0, 1), first.slice(2, 3), second.slice(1, 2), first.slice(5, 3)];
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut out = Output::file(file.path()).unwrap();
+        let mut view = TrainingView::default();
+        let shown: Vec<_> = mixed.iter().map(|rows| view.write(rows, &mut out).unwrap().unwrap().epoch).collect();
+        assert_eq!(shown, [2, 2, 5, 5, 3], "the bar is that of the model that is printed");
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        assert_eq!(text, print(&story(8, 8), 8) + &print(&second, 3));
     }
 
     #[rstest]

@@ -17,6 +17,7 @@ use crate::{
     store::{ModelStore, NewModel, off_worker},
 };
 use arrow::record_batch::RecordBatch;
+use chrono::{DateTime, Utc};
 use datafusion::{
     error::Result as DataFusionResult,
     execution::memory_pool::{MemoryConsumer, MemoryReservation},
@@ -41,6 +42,8 @@ pub(super) struct Job {
     pub(super) schema: Option<(SchemaData, TableName)>,
     /// Columns of the output.
     pub(super) projection: Vec<usize>,
+    /// When the statement began.
+    pub(super) begun: DateTime<Utc>,
 }
 
 impl Job {
@@ -55,7 +58,7 @@ impl Job {
     }
 
     async fn run_inner(self, out: &Sender<DataFusionResult<RecordBatch>>) -> Result<()> {
-        let Self { spec, table, name, scan, schema, projection } = self;
+        let Self { spec, table, name, scan, schema, projection, begun } = self;
         let store = ModelStore::open(&spec.store)?;
         store.check_writable().await?;
         let turn = turn(&spec.store, &name).await;
@@ -84,7 +87,7 @@ impl Job {
         let checkpoints = CheckpointSlot {
             store: store.clone(),
             name: name.clone(),
-            spec: Arc::new(resume::remember(kind, &options, &encoder)?),
+            spec: Arc::new(resume::remember(kind, &options, &encoder, begun)?),
         };
         let job = FittingJob {
             kind,

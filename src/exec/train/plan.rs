@@ -3,11 +3,12 @@
 use super::{
     TrainSpec,
     job::Job,
-    rows,
+    resume, rows,
     scan::Scan,
     schema::{SchemaData, SchemaPlan},
 };
 use crate::{Result as SynthResult, schema::TableName, store::ModelStore};
+use chrono::{DateTime, Utc};
 use datafusion::{
     common::{Statistics, assert_or_internal_err, internal_err, stats::Precision, tree_node::TreeNodeRecursion},
     error::{DataFusionError, Result},
@@ -20,8 +21,11 @@ use datafusion::{
         stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
     },
 };
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use std::{fmt, sync::Arc};
+
+/// Threads that the training of one table keeps busy; where there are more, tables are trained side by side.
+const THREADS_OF_TABLE: usize = 2;
 
 /// A table to train, and the name its model gets.
 #[derive(Debug, Clone)]
@@ -32,7 +36,7 @@ pub(super) struct Target {
     pub(super) scan: Arc<dyn ExecutionPlan>,
 }
 
-/// Trains its children, one after the other, and streams a row per epoch. Its side effects happen in
+/// Trains its children, side by side where there are threads enough, and streams a row per epoch. Its side effects happen in
 /// `execute` only; its row count is never exact, so that a `count(*)` trains, too. Dropping the stream (Ctrl-C, or
 /// a satisfied LIMIT) cancels the training and leaves a checkpoint.
 #[derive(Debug, Clone)]
@@ -157,6 +161,7 @@ impl ExecutionPlan for TrainExec {
                 scan: Scan { plan: Arc::clone(scan), context: Arc::clone(&context) },
                 schema: schema.clone().map(|data| (data, full_name.clone())),
                 projection: self.projection.clone(),
+                begun: Utc::now(),
             })
             .collect();
         let schema = self.schema();
@@ -167,11 +172,9 @@ impl ExecutionPlan for TrainExec {
                 if let Some(related) = related {
                     related.check().await.map_err(DataFusionError::from)?;
                 }
-                let jobs = resumed(jobs).await.map_err(DataFusionError::from)?;
-                for job in jobs {
-                    job.run(&out).await.map_err(DataFusionError::from)?;
-                }
-                Ok(())
+                let (width, jobs) = side_by_side(resumed(jobs).await.map_err(DataFusionError::from)?);
+                let run = async |job: Job| job.run(&out).await.map_err(DataFusionError::from);
+                stream::iter(jobs).map(Ok).try_for_each_concurrent(width, run).await
             });
             Ok::<_, DataFusionError>(builder.build())
         };
@@ -181,31 +184,50 @@ impl ExecutionPlan for TrainExec {
     }
 }
 
-/// Of several trainings to be resumed, those that are left: the interrupted one, and those after it, from their beginning.
-/// Tables are trained in an order of their own, so those before it were finished; they are trained again only where their
-/// model is gone. An interrupted training that had no checkpoint yet is the first without a model, after others with one.
-async fn resumed(jobs: Vec<Job>) -> SynthResult<Vec<Job>> {
-    let Some(first) = jobs.first().filter(|job| job.spec.resume && jobs.len() > 1) else { return Ok(jobs) };
-    let store = ModelStore::open(&first.spec.store)?;
-    let interrupted: Vec<String> = store.checkpoints().await?.into_iter().map(|(name, _)| name).collect();
-    let checkpoint = jobs.iter().position(|job| interrupted.contains(&job.name));
-    let mut missing = None;
-    for (number, job) in jobs.iter().enumerate() {
-        if missing.is_none() && store.manifest(&job.name, None).await.is_err() {
-            missing = Some(number);
+/// How many of `jobs` run at once, and the jobs with the threads that each then has.
+fn side_by_side(mut jobs: Vec<Job>) -> (usize, Vec<Job>) {
+    let threads = jobs.first().map_or(1, |job| job.spec.options.threads);
+    let width = (threads / THREADS_OF_TABLE).clamp(1, jobs.len().max(1));
+    if width > 1 {
+        for job in &mut jobs {
+            let mut spec = (*job.spec).clone();
+            spec.options.threads = threads / width;
+            job.spec = Arc::new(spec);
         }
     }
+    (width, jobs)
+}
+
+/// Of several trainings to be resumed, those that are left: the interrupted ones go on, those that were not begun begin. A
+/// checkpoint says when its statement began, and models stored since then are finished. A statement that was killed before
+/// its first checkpoint left some models, in the order of its tables.
+async fn resumed(mut jobs: Vec<Job>) -> SynthResult<Vec<Job>> {
+    let Some(first) = jobs.first().filter(|job| job.spec.resume && jobs.len() > 1) else { return Ok(jobs) };
+    let store = ModelStore::open(&first.spec.store)?;
+    let checkpoints = store.checkpoints().await?;
+    let mut states = Vec::with_capacity(jobs.len());
+    for job in &jobs {
+        let interrupted = checkpoints.iter().find(|(name, _)| *name == job.name);
+        let begun = interrupted.map(|(_, info)| info.as_ref().ok().and_then(|info| resume::begun(&info.spec)));
+        let stored = store.manifest(&job.name, None).await.ok();
+        let stored = stored.and_then(|manifest| DateTime::parse_from_rfc3339(&manifest.created).ok());
+        states.push((begun, stored.map(|stored| stored.to_utc())));
+    }
+    let missing = states.iter().position(|(_, stored)| stored.is_none()).unwrap_or(0);
+    let begun = if states.iter().any(|(interrupted, _)| interrupted.is_some()) {
+        states.iter().filter_map(|(begun, _)| begun.flatten()).min()
+    } else {
+        states[..missing].iter().filter_map(|(_, stored)| *stored).min()
+    };
     // Without anything to go on from, the first training says so.
-    let Some(at) = checkpoint.or(missing.filter(|&number| number > 0)) else { return Ok(jobs) };
+    let Some(begun) = begun else { return Ok(jobs) };
     let mut left = Vec::with_capacity(jobs.len());
-    for (number, mut job) in jobs.into_iter().enumerate() {
-        if number < at && store.manifest(&job.name, None).await.is_ok() {
+    for (job, (interrupted, stored)) in jobs.drain(..).zip(states) {
+        if interrupted.is_none() && stored.is_some_and(|stored| stored >= begun) {
             continue;
         }
-        if checkpoint != Some(number) {
-            job.spec = Arc::new(TrainSpec { resume: false, ..(*job.spec).clone() });
-        }
-        left.push(job);
+        let resume = interrupted.is_some();
+        left.push(Job { spec: Arc::new(TrainSpec { resume, ..(*job.spec).clone() }), begun, ..job });
     }
     Ok(left)
 }

@@ -7,6 +7,7 @@ use crate::{
     models::{Checkpoint, FitOptions, ModelKind, OptionValue, kind},
     store::ModelStore,
 };
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt::Display;
@@ -17,6 +18,8 @@ pub(super) struct Remembered {
     kind: String,
     options: FitOptions,
     encoder: Value,
+    /// When the statement began, RFC 3339.
+    begun: String,
 }
 
 /// A checkpoint that was found.
@@ -29,9 +32,24 @@ pub(super) struct Found {
 }
 
 /// What the checkpoints of this training remember.
-pub(super) fn remember(kind: &dyn ModelKind, options: &FitOptions, encoder: &TableEncoder) -> Result<Value> {
-    let remembered = Remembered { kind: kind.name().to_owned(), options: options.clone(), encoder: as_json(encoder)? };
+pub(super) fn remember(
+    kind: &dyn ModelKind,
+    options: &FitOptions,
+    encoder: &TableEncoder,
+    begun: DateTime<Utc>,
+) -> Result<Value> {
+    let remembered = Remembered {
+        kind: kind.name().to_owned(),
+        options: options.clone(),
+        encoder: as_json(encoder)?,
+        begun: begun.to_rfc3339_opts(SecondsFormat::Millis, true),
+    };
     serde_json::to_value(remembered).map_err(|error| SynthError::Internal(error.to_string()))
+}
+
+/// When the statement of a checkpoint began.
+pub(super) fn begun(spec: &Value) -> Option<DateTime<Utc>> {
+    Some(DateTime::parse_from_rfc3339(spec.get("begun")?.as_str()?).ok()?.to_utc())
 }
 
 /// The encoder as it reads back from a file, so that comparing is not a matter of how numbers are written.
@@ -58,9 +76,11 @@ impl Found {
                 ),
             });
         };
-        let Remembered { kind: kind_name, options, encoder } = serde_json::from_value(remembered).map_err(|error| {
-            SynthError::Artifact { path: format!("{name}/checkpoint"), reason: format!("not of a training: {error}") }
-        })?;
+        let Remembered { kind: kind_name, options, encoder, .. } =
+            serde_json::from_value(remembered).map_err(|error| SynthError::Artifact {
+                path: format!("{name}/checkpoint"),
+                reason: format!("not of a training: {error}"),
+            })?;
         let kind = kind(&kind_name)?;
         let asked = &spec.overrides;
         if spec.kind_given {

@@ -5,14 +5,14 @@ use crate::{
     Result, SynthError,
     exec::keys::{KnownKeys, Tables, check_keys, schema_graph},
     relational::{
-        Children, NONE, ReferenceFacts, ReferenceShape, Roles, TableFacts, child_counts, choose_roles, degree_column,
-        owner_column, row_converter,
+        Children, NONE, ReferenceFacts, ReferenceShape, Roles, TableFacts, any_null, child_counts, choose_roles,
+        degree_column, look_up, owner_column,
     },
-    schema::{ColumnRole, ForeignKey, KeyKind, OrphanPolicy, TableName, show_columns},
+    schema::{ColumnRole, KeyKind, OrphanPolicy, TableName, show_columns},
 };
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray, Int32Array, RecordBatch, RecordBatchOptions, UInt32Array},
-    compute::{cast, concat_batches, filter_record_batch, take},
+    array::{ArrayRef, BooleanArray, Int32Array, RecordBatch, RecordBatchOptions, UInt32Array},
+    compute::{concat_batches, filter_record_batch, take},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use datafusion::{
@@ -148,15 +148,18 @@ pub(super) struct SchemaData {
     pub(super) plan: SchemaPlan,
     pub(super) context: Arc<datafusion::execution::TaskContext>,
     known: Arc<Mutex<Known>>,
+    /// Tables that are trained side by side look things up in turns, and once.
+    turn: Arc<Mutex<()>>,
 }
 
 impl SchemaData {
     pub(super) fn new(plan: SchemaPlan, context: Arc<datafusion::execution::TaskContext>) -> Self {
-        Self { plan, context, known: Arc::default() }
+        Self { plan, context, known: Arc::default(), turn: Arc::default() }
     }
 
     /// All that is known of `table`.
     pub(super) async fn facts(&self, table: &TableName, declared: BTreeMap<String, ColumnRole>) -> Result<TableFacts> {
+        let _turn = self.turn.lock().await;
         let rows = self.table(table).await?;
         let references = self.references(table).await?;
         let mut facts = Vec::with_capacity(references.len());
@@ -206,7 +209,7 @@ impl SchemaData {
                         continue;
                     }
                     let parent = self.table(&key.parent).await?;
-                    let found = look_up(key, &rows, &parent)?;
+                    let found = look_up((&rows, &key.columns), (&parent, &key.parent_columns))?;
                     let null = any_null(&rows, &key.columns)?;
                     for ((kept, found), null) in kept.iter_mut().zip(found).zip(null) {
                         *kept &= null || found != NONE;
@@ -243,7 +246,7 @@ impl SchemaData {
         }
         let (key, _) = &self.plan.keys.foreign_keys[at];
         let (child, parent) = (self.table(&key.table).await?, self.table(&key.parent).await?);
-        let index = Arc::new(look_up(key, &child, &parent)?);
+        let index = Arc::new(look_up((&child, &key.columns), (&parent, &key.parent_columns))?);
         self.known.lock().await.indices.insert(at, Arc::clone(&index));
         Ok(index)
     }
@@ -335,47 +338,4 @@ impl SchemaData {
             Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?)
         })
     }
-}
-
-fn columns_of(rows: &RecordBatch, names: &[String]) -> Result<Vec<ArrayRef>> {
-    let column = |name: &String| {
-        rows.column_by_name(name).cloned().ok_or_else(|| SynthError::Internal(format!("no column `{name}`")))
-    };
-    names.iter().map(column).collect()
-}
-
-/// Per row, whether a column of the key is null.
-fn any_null(rows: &RecordBatch, columns: &[String]) -> Result<Vec<bool>> {
-    let mut null = vec![false; rows.num_rows()];
-    for column in columns_of(rows, columns)? {
-        if let Some(nulls) = column.logical_nulls() {
-            null.iter_mut().zip(nulls.iter()).for_each(|(null, valid)| *null |= !valid);
-        }
-    }
-    Ok(null)
-}
-
-/// Per row of the child, the row of the parent that its key names; [`NONE`] for nulls and orphans.
-fn look_up(key: &ForeignKey, child: &RecordBatch, parent: &RecordBatch) -> Result<Vec<u32>> {
-    let parents = columns_of(parent, &key.parent_columns)?;
-    let children = columns_of(child, &key.columns)?;
-    let children: Vec<ArrayRef> = children
-        .iter()
-        .zip(&parents)
-        .map(|(child, parent)| cast(child, parent.data_type()))
-        .collect::<Result<_, _>>()?;
-    let converter = row_converter(&parents)?;
-    let parent_rows = converter.convert_columns(&parents)?;
-    let child_rows = converter.convert_columns(&children)?;
-    let mut places = HashMap::with_capacity(parent.num_rows());
-    for (row, null) in any_null(parent, &key.parent_columns)?.into_iter().enumerate() {
-        if !null {
-            places.entry(parent_rows.row(row)).or_insert(row as u32);
-        }
-    }
-    let found = any_null(child, &key.columns)?
-        .into_iter()
-        .enumerate()
-        .map(|(row, null)| if null { NONE } else { places.get(&child_rows.row(row)).copied().unwrap_or(NONE) });
-    Ok(found.collect())
 }
