@@ -1,11 +1,13 @@
-//! Physical plans: train, sample, generate a database, apply a model to rows, check keys.
+//! Physical plans: train, sample, generate a database, apply a model to rows, check keys, evaluate.
 
 pub mod apply;
 #[cfg(feature = "delta")]
 pub(crate) mod delta;
+pub mod evaluate;
 pub mod fit_group;
 pub mod generate;
 pub mod keys;
+mod report;
 pub mod sample;
 mod source;
 pub mod train;
@@ -13,6 +15,7 @@ pub mod train;
 pub use apply::{Action, ApplyExec, ApplySpec, ApplyTable};
 pub use fit_group::interrupt_group_fits;
 pub use generate::{GenerateExec, GenerateSpec, GenerateTable};
-pub use sample::{Given, SampleExec, SampleSpec, SampleTable, SynthPhysicalCodec};
+pub use report::ReportTable;
+pub use sample::{Given, Parent, Parents, SampleExec, SampleSpec, SampleTable, SynthPhysicalCodec};
 pub use source::find_table;
 pub use train::{TrainExec, TrainSpec, TrainTable};

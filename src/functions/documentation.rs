@@ -58,5 +58,6 @@ pub fn documentation() -> Vec<FunctionDoc> {
         super::synth_fit::documentation(),
         super::synth_detect_keys::documentation(),
         super::synth_check_keys::documentation(),
+        super::synth_evaluate_keys::documentation(),
     ]
 }

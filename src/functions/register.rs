@@ -1,9 +1,9 @@
 //! The one place where everything is registered.
 
 use super::{
-    SynthCheckKeys, SynthDetectKeys, SynthFit, SynthGenerate, SynthImpute, SynthLogProb, SynthRelationPlanner,
-    SynthSample, SynthTrain, synth_check_keys, synth_detect_keys, synth_generate, synth_impute, synth_log_prob,
-    synth_sample, synth_train,
+    SynthCheckKeys, SynthDetectKeys, SynthEvaluateKeys, SynthFit, SynthGenerate, SynthImpute, SynthLogProb,
+    SynthRelationPlanner, SynthSample, SynthTrain, synth_check_keys, synth_detect_keys, synth_evaluate_keys,
+    synth_generate, synth_impute, synth_log_prob, synth_sample, synth_train,
 };
 use crate::{
     Result, SynthError,
@@ -20,6 +20,7 @@ use std::sync::Arc;
 const TABLE_FUNCTIONS: &[&str] = &[
     synth_check_keys::NAME,
     synth_detect_keys::NAME,
+    synth_evaluate_keys::NAME,
     synth_generate::NAME,
     synth_impute::NAME,
     synth_log_prob::NAME,
@@ -46,6 +47,7 @@ pub fn register_all(context: &SessionContext) -> Result<()> {
         }
         state.register_udtf(synth_check_keys::NAME, Arc::new(SynthCheckKeys));
         state.register_udtf(synth_detect_keys::NAME, Arc::new(SynthDetectKeys));
+        state.register_udtf(synth_evaluate_keys::NAME, Arc::new(SynthEvaluateKeys));
         state.register_udtf(synth_generate::NAME, Arc::new(SynthGenerate));
         state.register_udtf(synth_impute::NAME, Arc::new(SynthImpute));
         state.register_udtf(synth_log_prob::NAME, Arc::new(SynthLogProb));

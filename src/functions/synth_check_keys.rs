@@ -8,10 +8,7 @@ use super::{
 };
 use crate::{
     Result,
-    exec::{
-        keys::{ReportTable, checked_keys},
-        train::TableSelection,
-    },
+    exec::{ReportTable, keys::checked_keys, train::TableSelection},
     session::SynthOptions,
 };
 use datafusion::{

@@ -7,10 +7,7 @@ use super::{
 };
 use crate::{
     Result,
-    exec::{
-        keys::{ReportTable, detected_keys},
-        train::TableSelection,
-    },
+    exec::{ReportTable, keys::detected_keys, train::TableSelection},
     session::SynthOptions,
 };
 use datafusion::{

@@ -4,13 +4,14 @@ use super::{
     apply::{DEVICE, THREADS_OF_PARTITION, applied, needs_any_order},
     arguments::{Arguments, Parameter, ParameterKind, Signature},
     documentation::{ArgumentDoc, FunctionDoc},
+    from_clause::from_clause,
     options::{narrow, parsed},
 };
 use crate::{
     Result,
-    exec::{Action, ApplyTable, Given, SampleSpec, SampleTable, find_table},
+    exec::{Action, ApplyTable, Given, Parent, Parents, SampleSpec, SampleTable, find_table},
     session::SynthOptions,
-    store::blocking,
+    store::{Manifest, blocking},
 };
 use datafusion::{
     catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider},
@@ -40,7 +41,7 @@ const SIGNATURE: Signature = Signature {
             name: "rows",
             kind: ParameterKind::Whole(1, MAX_ROW),
             required: false,
-            default: "as many as the table of `given`; else it must be given",
+            default: "as many as the table of `given`, as many children as the owners in `parent` have; else it must be given",
             description: "Number of rows; `1e6` is a million.",
         },
         Parameter {
@@ -70,7 +71,7 @@ const SIGNATURE: Signature = Signature {
             required: false,
             default: "nothing",
             description: "What is known of the rows. Either a condition in SQL that every row is to satisfy (conditions on \
-                one column each, joined by AND), or the name of a table with some of the model's columns: each of its rows \
+                one column each, joined by AND), or a table or query with some of the model's columns: each of its rows \
                 is completed, nulls included, and `rows` goes through them again and again. Rows are drawn from the \
                 model's distribution given that, none is thrown away. The model's kind must be `argn`.",
         },
@@ -98,6 +99,17 @@ const SIGNATURE: Signature = Signature {
                 of the training data's rows that one has. Tables of one seed and scale fit together.",
         },
         Parameter {
+            name: "parent",
+            kind: ParameterKind::Text,
+            required: false,
+            default: "what their models generate",
+            description: "Tables or queries whose rows are the parents, instead of generated ones: `'my_customers'`, \
+                `'my_customers AS customers, (SELECT …) AS products'`, the alias being the parent that they stand for. The \
+                models of these parents (kind `argn`) draw how many children each row would have, given its columns. Where \
+                the owner is given, its rows have `rows` children in all, in the order of its key; parents that are not \
+                given come from the first segment. Parents that depend on parents of their own need those, too.",
+        },
+        Parameter {
             name: "row_id",
             kind: ParameterKind::Boolean,
             required: false,
@@ -118,12 +130,13 @@ pub(super) fn documentation() -> FunctionDoc {
             partitions or batch size it is asked for with. Rows come in parallel partitions; `row_id => true` makes \
             their order visible.",
         syntax: "synth_sample(model, rows [, seed => …] [, start => …] [, version => …] [, given => …] [, balance => …] \
-            [, temperature => …] [, scale => …] [, row_id => …] [, device => …] [, threads => …])",
+            [, temperature => …] [, scale => …] [, parent => …] [, row_id => …] [, device => …] [, threads => …])",
         arguments: ArgumentDoc::of(&SIGNATURE),
         examples: &[
             "SELECT count(*) FROM synth_sample('customers', 1e6)",
             "SELECT * FROM synth_sample('customers', rows => 3, seed => 7, row_id => true) ORDER BY row_id",
             "SELECT count(*) AS rows, min(credit_limit) > 500 AS above FROM synth_sample('customers', 1000, given => 'credit_limit > 500')",
+            "SELECT count(*) FROM synth_sample('customers', given => 'SELECT country FROM customers LIMIT 50')",
             "SELECT row_id FROM synth_sample('customers', 2, start => 1e12, row_id => true) ORDER BY row_id",
         ],
     }
@@ -152,7 +165,49 @@ fn given_table(
 ) -> Result<Option<(TableReference, Arc<dyn TableProvider>)>> {
     let Some(text) = arguments.text("given")? else { return Ok(None) };
     let reference = TableReference::from(text.as_str());
-    Ok(blocking(find_table(session, &reference)).ok().map(|table| (reference, table)))
+    if let Ok(table) = blocking(find_table(session, &reference)) {
+        return Ok(Some((reference, table)));
+    }
+    let is_query = ["SELECT", "WITH", "VALUES"]
+        .iter()
+        .any(|word| text.trim().get(..word.len()).is_some_and(|s| s.eq_ignore_ascii_case(word)));
+    let query = if is_query { from_clause(session, &text)? } else { None };
+    Ok(query.and_then(|mut sources| Some((TableReference::bare("given"), sources.pop()?.provider))))
+}
+
+/// The tables of `parent`, and the parents that they stand for.
+fn parents(arguments: &Arguments, session: &dyn Session, manifest: &Manifest) -> Result<Parents> {
+    let Some(text) = arguments.text("parent")? else { return Ok(Parents::default()) };
+    let mut names: Vec<&str> =
+        manifest.relations.iter().flat_map(|relations| &relations.references).map(|key| key.parent.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let refuse = |expected: &str| Err(arguments.fault("parent", &format!("'{text}'"), expected));
+    if names.is_empty() {
+        return refuse(&format!("nothing, as `{}` refers to no other table", manifest.name));
+    }
+    let Some(sources) = from_clause(session, &text)? else {
+        return refuse("tables or queries, as in FROM: 'my_table AS parent, (SELECT …) AS other'");
+    };
+    let mut parents: Vec<Parent> = Vec::with_capacity(sources.len());
+    let alone = sources.len() == 1;
+    for source in sources {
+        let own = source.name.filter(|name| names.contains(&name.as_str()) || !alone || names.len() > 1);
+        let Some(name) =
+            source.alias.or(own).or_else(|| Some((*names.first().filter(|_| names.len() == 1)?).to_owned()))
+        else {
+            return refuse(&format!(
+                "an alias that says which parent `{}` stands for: {}",
+                source.text,
+                names.join(", ")
+            ));
+        };
+        if parents.iter().any(|parent| parent.name == name) {
+            return refuse(&format!("one table for `{name}`"));
+        }
+        parents.push(Parent { name, table: source.text, provider: source.provider });
+    }
+    Ok(Parents(parents))
 }
 
 /// Rows of a table, completed.
@@ -170,20 +225,31 @@ fn completed(
 /// Freezes everything the rows depend on: version and hash from the manifest, the seed, the device.
 fn plan(arguments: &Arguments, options: &SynthOptions, session: &dyn Session) -> Result<SampleTable> {
     let model = arguments.required_text("model")?;
-    let rows = arguments.whole("rows")?;
-    let rows = rows.ok_or_else(|| arguments.fault("rows", "nothing", &format!("whole number from 1 to {MAX_ROW}")))?;
     let seed = arguments.whole("seed")?.unwrap_or(options.fit.seed);
     let start = arguments.whole("start")?.unwrap_or(0);
-    if start > MAX_ROW - rows {
+    let version = narrow(arguments, "version")?;
+    let store = options.model_store()?;
+    let rows = arguments.whole("rows")?;
+    if rows.is_none() && !arguments.has("parent") {
+        return Err(arguments.fault("rows", "nothing", &format!("whole number from 1 to {MAX_ROW}")));
+    }
+    let manifest = blocking(store.manifest(&model, version))?;
+    let parents = parents(arguments, session, &manifest)?;
+    if parents.own(&manifest) && arguments.has("start") {
+        return Err(arguments.fault("start", &start.to_string(), "nothing, as the rows are children of a given table"));
+    }
+    let rows = match rows {
+        None if parents.own(&manifest) => SampleSpec::ALL,
+        None => return Err(arguments.fault("rows", "nothing", &format!("whole number from 1 to {MAX_ROW}"))),
+        Some(rows) => rows,
+    };
+    if rows != SampleSpec::ALL && start > MAX_ROW - rows {
         let given = format!("{start} with {rows} rows");
         return Err(arguments.fault("start", &given, &format!("start + rows of at most {MAX_ROW}")));
     }
-    let version = narrow(arguments, "version")?;
     let device = parsed(arguments, "device")?.unwrap_or(options.fit.device);
     let row_id = arguments.boolean("row_id")?.unwrap_or(false);
     let threads = narrow(arguments, "threads")?;
-    let store = options.model_store()?;
-    let manifest = blocking(store.manifest(&model, version))?;
     if let Some(argument) = ["given", "balance", "temperature"].into_iter().find(|name| arguments.has(name)) {
         needs_any_order(arguments, &manifest, argument)?;
     }
@@ -208,5 +274,5 @@ fn plan(arguments: &Arguments, options: &SynthOptions, session: &dyn Session) ->
         threads,
         scale: arguments.number("scale")?.unwrap_or(1.0),
     };
-    SampleTable::new(spec, manifest)
+    Ok(SampleTable::new(spec, manifest)?.with_parents(parents))
 }

@@ -31,7 +31,7 @@ const SIGNATURE: Signature = Signature {
             kind: ParameterKind::Text,
             required: true,
             default: "",
-            description: "The table or view to learn; `'a, b'` for several, one after the other; `'*'` for every table \
+            description: "The table or view to learn; `'a, b'` for several, side by side where each has two threads; `'*'` for every table \
                 of the default schema.",
         },
         Parameter {

@@ -88,6 +88,28 @@ impl Degrees {
     }
 }
 
+/// A degree for each parent row, `children` in all, in proportion to `drawn`, and as drawn where these have that sum: for
+/// parents that are not the training data's kind of parents, so that theirs is no measure. Systematic sampling (Madow 1949):
+/// a row gets its share rounded down or up, with the probability of the fraction; `bits` is the random start.
+pub(crate) fn proportional(drawn: &[f64], bits: u32, children: u64) -> Vec<u32> {
+    let mut weights: Vec<u64> = drawn.iter().map(|&x| x.round().max(0.0) as u64).collect();
+    if weights.iter().all(|&weight| weight == 0) {
+        weights.fill(1);
+    }
+    let sum: u128 = weights.iter().map(|&weight| u128::from(weight)).sum();
+    let start = if sum == u128::from(children) { 0 } else { (sum * u128::from(bits)) >> 32 };
+    let mut below = 0u128;
+    let mut passed = start / sum.max(1);
+    let share = |&weight: &u64| {
+        below += u128::from(weight) * u128::from(children);
+        let upto = (below + start) / sum.max(1);
+        let share = upto - passed;
+        passed = upto;
+        u32::try_from(share).unwrap_or(u32::MAX)
+    };
+    weights.iter().map(share).collect()
+}
+
 /// The rows of `drawn`, ascending; NaN counts as 0, ties are broken by `bits`, then by row.
 pub(crate) fn ascending(drawn: &[f64], bits: &[u32]) -> Vec<u32> {
     let mut order: Vec<(f64, u32, u32)> = (0_u32..)
@@ -149,7 +171,31 @@ mod tests {
         assert_eq!(degrees.calibrate(&[3.0, 1.0, 5.0, 2.0, 4.0, 0.0], &[0; 6], 9), [2, 1, 2, 1, 2, 1]);
     }
 
+    #[rstest]
+    #[case::as_drawn(&[0.0, 6.0, 1.0, 2.0], 9, &[0, 6, 1, 2])]
+    #[case::twice(&[0.0, 6.0, 1.0, 2.0], 18, &[0, 12, 2, 4])]
+    #[case::of_nothing(&[0.0, f64::NAN], 4, &[2, 2])]
+    #[case::nobody(&[], 4, &[])]
+    fn proportions_are_kept(#[case] drawn: &[f64], #[case] children: u64, #[case] expected: &[u32]) {
+        for bits in [0, 7, u32::MAX] {
+            assert_eq!(proportional(drawn, bits, children), expected);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_degree_is_off_its_share_by_one(
+            drawn in prop::collection::vec(0.0..40.0_f64, 1..60), bits in any::<u32>(), children in 0_u64..2000,
+        ) {
+            let found = proportional(&drawn, bits, children);
+            prop_assert_eq!(found.iter().map(|&degree| u64::from(degree)).sum::<u64>(), children);
+            let sum: f64 = drawn.iter().map(|x| x.round()).sum();
+            for (x, &degree) in drawn.iter().zip(&found).filter(|_| sum > 0.0) {
+                let share = x.round() * children as f64 / sum;
+                prop_assert!((share - f64::from(degree)).abs() < 1.0 + 1e-9);
+            }
+        }
+
         #[test]
         fn the_same_size_gives_the_same_degrees(
             rows in prop::collection::vec((0_u32..30, 0_u8..9, any::<u32>()), 1..60),

@@ -137,7 +137,7 @@ fn family() -> (Family, u64, RecordBatch, RecordBatch) {
 #[test]
 fn children_depend_on_their_parents_and_keys_hold() {
     let (family, rows, owners, goods) = family();
-    let parents = |rows: &RecordBatch| Some(ParentRows { rows: rows.clone(), degree: Some(2) });
+    let parents = |rows: &RecordBatch| Some(ParentRows { rows: rows.clone(), degree: Some(2), adopted: false });
     let segment = family.segment(0, rows, vec![parents(&owners), parents(&goods)]).unwrap();
     let settings = SamplerSettings::new(DeviceKind::Cpu, 1);
     let mut generator = family.generator(&settings).unwrap();
@@ -186,7 +186,7 @@ fn children_depend_on_their_parents_and_keys_hold() {
 fn a_share_of_the_parents_has_that_share_of_the_children() {
     let (family, rows, owners, goods) = family();
     let (owners, goods) = (owners.slice(0, OWNERS / 10), goods.slice(0, GOODS / 10));
-    let parents = |rows: &RecordBatch| Some(ParentRows { rows: rows.clone(), degree: Some(2) });
+    let parents = |rows: &RecordBatch| Some(ParentRows { rows: rows.clone(), degree: Some(2), adopted: false });
     let segment = family.segment(0, rows / 10, vec![parents(&owners), parents(&goods)]);
     // Four goods, and up to six children that must differ in them.
     let mut generator = family.generator(&SamplerSettings::new(DeviceKind::Cpu, 1)).unwrap();

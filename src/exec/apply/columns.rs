@@ -101,7 +101,10 @@ impl Columns {
     /// The model's columns that are to be decoded.
     pub(super) fn decoded(&self, encoder: &TableEncoder) -> Vec<usize> {
         match self.action {
-            Action::Complete { .. } => (0..encoder.schema().fields().len()).collect(),
+            Action::Complete { .. } => {
+                let fields = encoder.schema().fields().iter().enumerate();
+                fields.filter(|(_, field)| !is_hidden(field.name())).map(|(column, _)| column).collect()
+            }
             Action::Impute => self.shared.iter().map(|(_, column)| *column).collect(),
             Action::LogProbability => Vec::new(),
         }
@@ -121,6 +124,7 @@ impl Columns {
             let name = given.schema_ref().field(at).name();
             match self.action {
                 Action::Complete { .. } => {
+                    // A column that is given is not hidden, and hidden ones come last.
                     let given = self.cast(given.column(at), drawn.column(column).data_type(), name)?;
                     columns[column] = fill(&given, drawn.column(column), name)?;
                 }

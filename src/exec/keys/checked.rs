@@ -1,12 +1,12 @@
 //! The rows of `synth_check_keys`.
 
 use super::{
-    CheckedKey, KnownKeys, ReportTable, SessionKeys, Tables,
+    CheckedKey, KnownKeys, SessionKeys, Tables,
     check::{KeyCheck, check_keys},
-    report::Report,
 };
 use crate::{
     Result,
+    exec::report::{Report, ReportTable},
     schema::{OrphanPolicy, show_columns},
     store::ModelStore,
 };

@@ -11,13 +11,14 @@
 //! the key of one table and look like it. Keys of several columns by the names of all of them.
 
 use super::{
-    KnownKeys, ReportTable, SessionKeys, Tables,
+    KnownKeys, SessionKeys, Tables,
     declare::comparable,
     plans::{Row, column, foreign_key_counts, key_counts, scan},
-    report::Report,
+    tables::quoted,
 };
 use crate::{
     Result, SynthError,
+    exec::report::{Report, ReportTable},
     schema::{
         ForeignKey, TableName, calendar_rank, is_identifier, key_strength, name_stem, name_words, names_table,
         reference_strength, show_columns,
@@ -730,9 +731,4 @@ fn statement(tables: &Tables, Proposal { table, columns, parent, .. }: &Proposal
             list(keys)
         ),
     }
-}
-
-/// An identifier of SQL, in quotes where it needs them.
-pub(super) fn quoted(name: &str) -> String {
-    datafusion::common::utils::quote_identifier(name).into_owned()
 }

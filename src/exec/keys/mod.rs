@@ -14,7 +14,6 @@ mod declare;
 mod detect;
 mod known;
 mod plans;
-mod report;
 mod tables;
 
 pub use check::{CheckedKey, KeyCheck, KeyCounts, KeyReport, ReferenceCounts, check_keys, schema_graph};
@@ -22,5 +21,6 @@ pub use checked::checked_keys;
 pub use declare::{ColumnRef, NewForeignKey, NewKey, Planned};
 pub use detect::{Proposal, detect_keys, detected_keys};
 pub use known::{KeySource, KnownKeys, SessionKeys};
-pub use report::ReportTable;
+pub(super) use plans::Row;
 pub use tables::Tables;
+pub(super) use tables::quoted;

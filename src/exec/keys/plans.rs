@@ -147,11 +147,11 @@ pub(super) async fn foreign_key_counts(tables: &Tables, key: &ForeignKey) -> Res
 }
 
 /// The one row of an aggregate.
-pub(super) struct Row(RecordBatch);
+pub(in crate::exec) struct Row(RecordBatch);
 
 impl Row {
     /// Runs an aggregate of one row.
-    pub(super) async fn of(state: &SessionState, plan: &LogicalPlan) -> Result<Self> {
+    pub(in crate::exec) async fn of(state: &SessionState, plan: &LogicalPlan) -> Result<Self> {
         let plan = state.create_physical_plan(plan).await?;
         let schema = plan.schema();
         let batches = collect(plan, state.task_ctx()).await?;
@@ -170,7 +170,7 @@ impl Row {
     }
 
     /// The value called `name`.
-    pub(super) fn column(&self, name: &str) -> Result<&arrow::array::ArrayRef> {
+    pub(in crate::exec) fn column(&self, name: &str) -> Result<&arrow::array::ArrayRef> {
         let column = self.0.column_by_name(name);
         column.ok_or_else(|| SynthError::Internal(format!("an aggregate without `{name}`")))
     }

@@ -1,6 +1,5 @@
 //! The tables of a session: found by name, as SQL finds them.
 
-use super::detect::quoted;
 use crate::{Result, SynthError, schema::TableName};
 use datafusion::{
     catalog::{CatalogProviderList, SchemaProvider, Session, TableProvider},
@@ -82,7 +81,7 @@ impl Tables {
     }
 
     /// `name` as a statement writes it.
-    pub(super) fn reference(&self, name: &TableName) -> String {
+    pub(in crate::exec) fn reference(&self, name: &TableName) -> String {
         let parts = [&name.catalog, &name.schema, &name.table].map(|part| quoted(part));
         let defaults = [name.catalog == self.catalog, name.schema == self.schema];
         let shown = match defaults {
@@ -146,4 +145,9 @@ impl Tables {
     fn schema(&self, name: &TableName) -> Option<Arc<dyn SchemaProvider>> {
         self.catalogs.catalog(&name.catalog)?.schema(&name.schema)
     }
+}
+
+/// An identifier of SQL, in quotes where it needs them.
+pub(in crate::exec) fn quoted(name: &str) -> String {
+    datafusion::common::utils::quote_identifier(name).into_owned()
 }

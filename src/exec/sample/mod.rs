@@ -11,6 +11,7 @@
 mod codec;
 mod generator;
 mod given;
+mod parents;
 mod plan;
 mod range;
 mod related;
@@ -21,9 +22,10 @@ mod table;
 
 pub use codec::SynthPhysicalCodec;
 pub use given::Given;
+pub use parents::{Parent, Parents};
 pub use plan::SampleExec;
-pub use related::RelatedExec;
 pub(super) use related::segment_rows;
+pub use related::{AdoptExec, RelatedExec};
 pub use schema::ROW_ID;
 pub use spec::SampleSpec;
 pub(super) use spec::planned_model;

@@ -25,7 +25,7 @@ pub struct SampleSpec {
     pub seed: u64,
     /// Number of the first row.
     pub start: u64,
-    /// Number of rows.
+    /// Number of rows; [`SampleSpec::ALL`] for as many children as given parents have.
     pub rows: u64,
     /// Below 1, tables that refer to each other have so much of their training data's rows in a segment.
     pub scale: f64,
@@ -42,6 +42,9 @@ pub struct SampleSpec {
 }
 
 impl SampleSpec {
+    /// As many rows as there are.
+    pub const ALL: u64 = u64::MAX;
+
     /// The model, if it is still the one that was planned.
     pub(super) async fn stored(&self) -> Result<Arc<StoredModel>> {
         planned_model(&self.store, &self.model, self.version, &self.content_hash).await
@@ -67,7 +70,12 @@ pub(in crate::exec) async fn planned_model(
 impl fmt::Display for SampleSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { model, version, seed, start, device, .. } = self;
-        write!(f, "model={model}, version={version}, seed={seed}, start={start}, rows={}, device={device}", self.rows)?;
+        write!(f, "model={model}, version={version}, seed={seed}, start={start}, rows=")?;
+        match self.rows {
+            Self::ALL => write!(f, "all")?,
+            rows => write!(f, "{rows}")?,
+        }
+        write!(f, ", device={device}")?;
         if let Some(given) = &self.given {
             write!(f, ", given=[{}]", given.condition)?;
             if let Some(column) = given.balance {

@@ -1,7 +1,7 @@
 //! A sample as a table.
 
 use super::{
-    SampleExec, SampleSpec, range,
+    Parents, SampleExec, SampleSpec, range,
     related::{is_related, plan_related},
     schema,
 };
@@ -22,6 +22,7 @@ pub struct SampleTable {
     spec: SampleSpec,
     manifest: Arc<Manifest>,
     schema: SchemaRef,
+    parents: Parents,
 }
 
 impl SampleTable {
@@ -31,7 +32,13 @@ impl SampleTable {
     /// `row_id` where the table has a column of that name.
     pub fn new(spec: SampleSpec, manifest: Arc<Manifest>) -> Result<Self> {
         let schema = schema::output_schema(manifest.schema(), spec.row_id)?;
-        Ok(Self { spec, manifest, schema })
+        Ok(Self { spec, manifest, schema, parents: Parents::default() })
+    }
+
+    /// The same sample, some of whose parents are rows of tables.
+    #[must_use]
+    pub fn with_parents(self, parents: Parents) -> Self {
+        Self { parents, ..self }
     }
 
     /// A plan of the columns `projection`, in about `partitions` partitions: each a contiguous part of the rows, in order.
@@ -39,18 +46,21 @@ impl SampleTable {
     /// # Errors
     /// A parent without a model, or one that was trained with other foreign keys; `projection` is not of the schema.
     pub async fn plan(&self, projection: Vec<usize>, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
-        self.planned(self.spec.clone(), projection, partitions).await
+        self.planned(None, (projection, None), partitions).await
     }
 
     async fn planned(
         &self,
-        spec: SampleSpec,
-        projection: Vec<usize>,
+        session: Option<&dyn Session>,
+        (projection, limit): (Vec<usize>, Option<u64>),
         partitions: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut spec = self.spec.clone();
         if is_related(&self.manifest) {
-            return plan_related(&spec, Arc::clone(&self.manifest), projection, partitions).await;
+            let manifest = Arc::clone(&self.manifest);
+            return plan_related(&spec, manifest, (&self.parents, session), (projection, limit), partitions).await;
         }
+        spec.rows = spec.rows.min(limit.unwrap_or(u64::MAX));
         let partitions = range::split(spec.start..spec.start + spec.rows, partitions).len();
         Ok(Arc::new(SampleExec::try_new(spec, &self.schema, projection, None, partitions)?))
     }
@@ -74,10 +84,7 @@ impl TableProvider for SampleTable {
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        let mut spec = self.spec.clone();
-        if let Some(limit) = limit {
-            spec.rows = spec.rows.min(limit as u64);
-        }
-        Ok(self.planned(spec, projection, state.config().target_partitions()).await?)
+        let limit = limit.map(|limit| limit as u64);
+        Ok(self.planned(Some(state), (projection, limit), state.config().target_partitions()).await?)
     }
 }

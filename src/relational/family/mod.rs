@@ -1,9 +1,13 @@
 //! Generation: the parents of a segment, and their children.
 
+mod adopt;
+
 use super::{
     Joint, NONE, Reference, Relations, Role, Unique,
     chains::{Round, Rounds},
-    degree_column, depth_column,
+    degree_column,
+    degrees::proportional,
+    depth_column,
     matching::{Attribute, assign},
     owner_column, place_code, row_converter,
     slots::Slots,
@@ -47,6 +51,8 @@ pub struct ParentRows {
     pub rows: RecordBatch,
     /// Which column has the number of children of this foreign key; none if the parent's model does not know it.
     pub degree: Option<usize>,
+    /// Whether they are rows of a table, which no model generated.
+    pub adopted: bool,
 }
 
 /// What the rows of a segment have in common.
@@ -162,6 +168,19 @@ impl Family {
         Ok(segment)
     }
 
+    /// Rows of a segment whose owners are adopted: their children, and as large a share without an owner as there was.
+    ///
+    /// # Errors
+    /// Numbers of children that are no numbers.
+    pub fn children_of(&self, parents: &[Option<ParentRows>]) -> Result<u64> {
+        let owner = self.relations.owner();
+        let given = owner.and_then(|(at, reference)| Some((parents.get(at)?.as_ref()?, reference)));
+        let Some((given, reference)) = given else { return Ok(self.relations.rows) };
+        let children: f64 = given.drawn()?.into_iter().map(f64::round).sum();
+        let rows = self.relations.rows.max(1) as f64;
+        Ok((children * rows / (rows - reference.nulls as f64).max(1.0)).round() as u64)
+    }
+
     /// How many children each parent has, `children` in all.
     fn degrees(
         &self,
@@ -170,16 +189,12 @@ impl Family {
         (at, number): (usize, u64),
         children: u64,
     ) -> Result<Vec<u32>> {
-        let parents = given.rows.num_rows();
-        let drawn: Vec<f64> = match given.degree {
-            Some(column) => {
-                let values = cast(given.rows.column(column), &DataType::Float64)?;
-                values.as_primitive::<Float64Type>().iter().map(|value| value.unwrap_or(0.0)).collect()
-            }
-            None => vec![0.0; parents],
-        };
-        let mut bits = vec![0u32; parents];
+        let drawn = given.drawn()?;
+        let mut bits = vec![0u32; drawn.len()];
         self.noise.purpose(&format!("degrees/{at}")).fill_u32(number, &mut bits);
+        if given.adopted {
+            return Ok(proportional(&drawn, bits.first().copied().unwrap_or(0), children));
+        }
         Ok(reference.degrees.calibrate(&drawn, &bits, children))
     }
 
@@ -233,6 +248,15 @@ impl Family {
             chunks.push(Chunk { owners: owner..next_owner, rows: row..next_row });
         }
         chunks
+    }
+}
+
+impl ParentRows {
+    /// How many children the model has drawn for each.
+    fn drawn(&self) -> Result<Vec<f64>> {
+        let Some(column) = self.degree else { return Ok(vec![0.0; self.rows.num_rows()]) };
+        let values = cast(self.rows.column(column), &DataType::Float64)?;
+        Ok(values.as_primitive::<Float64Type>().iter().map(|value| value.unwrap_or(0.0)).collect())
     }
 }
 

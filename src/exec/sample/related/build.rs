@@ -1,18 +1,24 @@
 //! Which plans a sample takes.
 
 use super::{
-    RelatedExec,
+    AdoptExec, RelatedExec,
+    adopt::Owner,
     plan::{Input, Tasks},
 };
 use crate::{
     Result, SynthError,
-    exec::sample::{SampleExec, SampleSpec},
+    exec::{
+        sample::{Parent, Parents, SampleExec, SampleSpec},
+        source::ordered_scan,
+    },
+    models,
     relational::{Reference, Relations, Role, degree_column, is_hidden, owner_column},
     store::{Manifest, ModelStore},
 };
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::{catalog::Session, common::TableReference, physical_plan::ExecutionPlan};
 use futures::future::BoxFuture;
-use std::{ops::Range, sync::Arc};
+use parking_lot::Mutex;
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 /// Whether the rows of a model need more than the model.
 pub(in crate::exec::sample) fn is_related(manifest: &Manifest) -> bool {
@@ -28,31 +34,64 @@ pub(in crate::exec) fn segment_rows(manifest: &Manifest, scale: f64) -> u64 {
     ((rows as f64 * scale.min(1.0)).round() as u64).max(1)
 }
 
-/// The plan of the columns `columns` (by place in the sample's schema) of a related table, in `partitions` partitions.
+/// The plan of the columns `columns` (by place in the sample's schema) of a related table, in `partitions` partitions; of
+/// no more than `limit` of its rows.
 pub(in crate::exec::sample) async fn plan_related(
     spec: &SampleSpec,
     manifest: Arc<Manifest>,
-    projection: Vec<usize>,
+    (parents, session): (&Parents, Option<&dyn Session>),
+    (projection, limit): (Vec<usize>, Option<u64>),
     partitions: usize,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let store = ModelStore::open(&spec.store)?;
-    let rows = segment_rows(&manifest, spec.scale);
-    let segments = spec.start / rows..(spec.start + spec.rows).div_ceil(rows);
+    let (limit, start) = (spec.rows.min(limit.unwrap_or(u64::MAX)), spec.start);
+    let (segments, tasks) = if parents.own(&manifest) {
+        (0..1, Tasks::whole(limit, (spec.rows != SampleSpec::ALL).then_some(spec.rows), partitions))
+    } else {
+        let rows = segment_rows(&manifest, spec.scale);
+        (start / rows..(start + limit).div_ceil(rows), Tasks::new(start..start + limit, rows, partitions))
+    };
     let shift = usize::from(spec.row_id);
     let columns: Vec<String> = projection
         .iter()
         .filter_map(|&column| Some(manifest.schema().field(column.checked_sub(shift)?).name().clone()))
         .collect();
-    let tasks = Tasks::new(spec.start..spec.start + spec.rows, rows, partitions);
-    let builder = Builder { store: &store, spec, segments };
+    let builder = Builder { store: &store, spec, segments, parents, session, used: Mutex::default() };
     let row_id = projection.iter().position(|&column| spec.row_id && column == 0);
-    builder.related(&manifest, columns, row_id, tasks, true).await
+    let plan = builder.related(&manifest, columns, row_id, tasks, true).await?;
+    let used = builder.used.into_inner();
+    match parents.0.iter().find(|parent| !used.contains(&parent.name)) {
+        None => Ok(plan),
+        Some(parent) => {
+            let relations = manifest.relations.iter();
+            let names: BTreeSet<&str> =
+                relations.flat_map(|relations| &relations.references).map(|key| key.parent.as_str()).collect();
+            Err(fault(
+                format!("`{}` as `{}`", parent.table, parent.name),
+                format!(
+                    "tables that stand for parents of `{}`: {} (`my_table AS {}`)",
+                    manifest.name,
+                    names.iter().copied().collect::<Vec<_>>().join(", "),
+                    names.first().copied().unwrap_or("parent")
+                ),
+            ))
+        }
+    }
+}
+
+fn fault(given: String, expected: String) -> SynthError {
+    SynthError::Argument { function: "synth_sample".to_owned(), argument: "parent".to_owned(), given, expected }
 }
 
 struct Builder<'a> {
     store: &'a ModelStore,
     spec: &'a SampleSpec,
     segments: Range<u64>,
+    /// Tables that stand for parents, and the session that reads them.
+    parents: &'a Parents,
+    session: Option<&'a dyn Session>,
+    /// Those of them that were asked for.
+    used: Mutex<BTreeSet<String>>,
 }
 
 impl Builder<'_> {
@@ -102,14 +141,7 @@ impl Builder<'_> {
         (number, reference): (usize, &Reference),
         columns: &[String],
     ) -> Result<Input> {
-        let parent = self.store.manifest(&reference.parent, None).await.map_err(|error| match error {
-            SynthError::NotFound { .. } => SynthError::Model(format!(
-                "`{}` refers to `{}`, which has no model: SELECT * FROM synth_train('{}')",
-                child.name, reference.parent, reference.parent
-            )),
-            error => error,
-        })?;
-        let mut wanted: Vec<String> = reference.parent_columns.clone();
+        let mut wanted = Vec::new();
         match &reference.role {
             Role::Owner => {
                 if let Some(context) = &relations.context {
@@ -124,6 +156,32 @@ impl Builder<'_> {
             }
             _ => {}
         }
+        let (parent, wanted, degree) = self.parent(child, reference, wanted).await?;
+        let degree = Some(degree);
+        if let Some(given) = self.given(&reference.parent) {
+            let plan = self.adopted(&parent, (given, reference), wanted).await?;
+            return Ok(Input { reference: number, degree, first: None, plan });
+        }
+        self.check_columns(&parent, &wanted, child)?;
+        let plan = self.segments_of(&parent, wanted).await?;
+        Ok(Input { reference: number, degree, first: Some(self.segments.start), plan })
+    }
+
+    /// The model of the parent of `reference`, what is wanted of it (its key, `wanted`, its number of children), and where
+    /// among that the number of children is.
+    async fn parent(
+        &self,
+        child: &Manifest,
+        reference: &Reference,
+        wanted: Vec<String>,
+    ) -> Result<(Arc<Manifest>, Vec<String>, usize)> {
+        let parent = self.store.manifest(&reference.parent, None).await.map_err(|error| match error {
+            SynthError::NotFound { .. } => SynthError::Model(format!(
+                "`{}` refers to `{}`, which has no model: SELECT * FROM synth_train('{}')",
+                child.name, reference.parent, reference.parent
+            )),
+            error => error,
+        })?;
         let counted = parent.relations.as_ref().and_then(|relations| {
             let names = [child.name.as_str(), child.source.as_str()];
             names.iter().find_map(|name| relations.child(name, &reference.columns))
@@ -138,17 +196,94 @@ impl Builder<'_> {
                 parent.name
             ))
         })?;
-        wanted.push(degree_column(counted));
         let mut distinct: Vec<String> = Vec::new();
-        for name in wanted {
+        for name in reference.parent_columns.iter().cloned().chain(wanted).chain([degree_column(counted)]) {
             if !distinct.contains(&name) {
                 distinct.push(name);
             }
         }
-        self.check_columns(&parent, &distinct, child)?;
-        let degree = distinct.iter().position(|name| *name == degree_column(counted));
-        let plan = self.segments_of(&parent, distinct).await?;
-        Ok(Input { reference: number, degree, first: self.segments.start, plan })
+        let degree = distinct.iter().position(|name| *name == degree_column(counted)).unwrap_or(distinct.len());
+        Ok((parent, distinct, degree))
+    }
+
+    /// The table that stands for a parent.
+    fn given(&self, parent: &str) -> Option<&Parent> {
+        let given = self.parents.of(parent)?;
+        self.used.lock().insert(parent.to_owned());
+        Some(given)
+    }
+
+    /// A table instead of what the model of `manifest` would generate: `columns` of it, hidden ones included. Children name
+    /// its rows by `reference`.
+    fn adopted<'a>(
+        &'a self,
+        manifest: &'a Arc<Manifest>,
+        (given, reference): (&'a Parent, &'a Reference),
+        columns: Vec<String>,
+    ) -> BoxFuture<'a, Result<Arc<dyn ExecutionPlan>>> {
+        Box::pin(async move {
+            if !models::kind(&manifest.kind)?.any_order() {
+                let given = format!("`{}` as `{}`, whose model is of kind {}", given.table, given.name, manifest.kind);
+                let expected = "a parent whose model can say how many children a row of a table would have: \
+                                train it with model => 'argn'";
+                return Err(fault(given, expected.to_owned()));
+            }
+            let session =
+                self.session.ok_or_else(|| SynthError::Internal("a table without a session to read it".to_owned()))?;
+            let relations = manifest
+                .relations
+                .as_ref()
+                .ok_or_else(|| SynthError::Internal("a model without relations".to_owned()))?;
+            // What is wanted of the owner's owner is wanted of the owner.
+            let of_owner = columns.iter().filter_map(|name| name.strip_prefix(&owner_column(""))).map(str::to_owned);
+            let mut of_owner: Vec<String> = of_owner.collect();
+            if let Some(context) = &relations.context {
+                of_owner.extend(context.owner.schema().fields().iter().map(|field| field.name().clone()));
+            }
+            let schema = given.provider.schema();
+            let mut needed: Vec<&String> = columns.iter().filter(|name| !is_hidden(name)).collect();
+            let mut owner = None;
+            if !of_owner.is_empty() {
+                let (_, reference) =
+                    relations.owner().ok_or_else(|| SynthError::Internal("a context without an owner".to_owned()))?;
+                needed.extend(&reference.columns);
+                let Some(grand) = self.given(&reference.parent) else {
+                    return Err(fault(
+                        format!(
+                            "`{}` as `{}`, whose rows depend on those of `{}`",
+                            given.table, given.name, reference.parent
+                        ),
+                        format!(
+                            "a table for these, too: '{} AS {}, … AS {}'",
+                            given.table, given.name, reference.parent
+                        ),
+                    ));
+                };
+                let (parent, wanted, degree) = self.parent(manifest, reference, of_owner).await?;
+                owner = Some(Owner {
+                    plan: self.adopted(&parent, (grand, reference), wanted).await?,
+                    columns: reference.columns.clone(),
+                    parent_columns: reference.parent_columns.clone(),
+                    degree: Some(degree),
+                });
+            }
+            let missing: Vec<String> = needed
+                .into_iter()
+                .filter(|name| schema.field_with_name(name).is_err())
+                .map(|name| format!("`{name}`"))
+                .collect();
+            if !missing.is_empty() {
+                return Err(fault(
+                    format!("`{}` as `{}`, without {}", given.table, given.name, missing.join(", ")),
+                    format!("a table with the columns of `{}` that its children refer to and depend on", given.name),
+                ));
+            }
+            let provider = Arc::clone(&given.provider);
+            let rows = ordered_scan(session, TableReference::bare("given"), provider, None).await?;
+            let spec = self.spec_of(manifest, 0..0);
+            let key = reference.parent_columns.clone();
+            Ok(Arc::new(AdoptExec::try_new(spec, (given.table.clone(), rows), key, owner, columns)?) as _)
+        })
     }
 
     fn check_columns(&self, parent: &Manifest, names: &[String], child: &Manifest) -> Result<()> {

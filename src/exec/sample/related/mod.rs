@@ -6,11 +6,15 @@
 //!   │   └ SampleExec: customers
 //!   └ SampleExec: products          matched
 //! ```
+//!
+//! A parent may also be a table (`parent => …`), which [`AdoptExec`] takes for what its model would generate.
 
+mod adopt;
 mod build;
 mod plan;
 mod shared;
 
+pub use adopt::AdoptExec;
 pub(in crate::exec) use build::segment_rows;
 pub(super) use build::{is_related, plan_related};
 pub use plan::RelatedExec;

@@ -1,6 +1,6 @@
 //! The physical plan of a related table's sample.
 
-use super::shared::{Prepared, Shared};
+use super::shared::{Prepared, Shared, Size};
 use crate::{
     Result as SynthResult, SynthError,
     exec::sample::{SampleSpec, schema::ROW_ID},
@@ -42,8 +42,8 @@ pub(super) struct Input {
     pub(super) reference: usize,
     /// The column that counts their children.
     pub(super) degree: Option<usize>,
-    /// The segment of partition 0.
-    pub(super) first: u64,
+    /// The segment of partition 0; none of a table, which is there for every segment.
+    pub(super) first: Option<u64>,
     pub(super) plan: Arc<dyn ExecutionPlan>,
 }
 
@@ -55,6 +55,8 @@ pub(super) struct Tasks {
     partitions: usize,
     /// Shares that each segment is cut into.
     shares: usize,
+    /// Rows of the only segment, where they are all children of a given table's rows: so many, or as many as these have.
+    whole: Option<Option<u64>>,
 }
 
 /// A share of a segment's chunks.
@@ -67,7 +69,7 @@ struct Task {
 impl Tasks {
     /// `rows` in about `partitions` partitions: some segments each, or shares of one.
     pub(super) fn new(rows: Range<u64>, segment_rows: u64, partitions: usize) -> Self {
-        let mut tasks = Self { rows, segment_rows, partitions: partitions.max(1), shares: 1 };
+        let mut tasks = Self { rows, segment_rows, partitions: partitions.max(1), shares: 1, whole: None };
         let segments = usize::try_from(tasks.segments()).unwrap_or(usize::MAX);
         if segments < tasks.partitions {
             tasks.shares = tasks.partitions.div_ceil(segments.max(1));
@@ -80,7 +82,13 @@ impl Tasks {
     pub(super) fn by_segment(segments: Range<u64>, segment_rows: u64) -> Self {
         let rows = segments.start * segment_rows..segments.end * segment_rows;
         let partitions = usize::try_from(segments.end - segments.start).unwrap_or(usize::MAX);
-        Self { rows, segment_rows, partitions, shares: 1 }
+        Self { rows, segment_rows, partitions, shares: 1, whole: None }
+    }
+
+    /// The first `limit` of the children of a given table, which are `rows` if that is told.
+    pub(super) fn whole(limit: u64, rows: Option<u64>, partitions: usize) -> Self {
+        let partitions = partitions.max(1);
+        Self { rows: 0..limit, segment_rows: u64::MAX, partitions, shares: partitions, whole: Some(rows) }
     }
 
     pub(super) fn rows(&self) -> Range<u64> {
@@ -211,11 +219,13 @@ impl DisplayAs for RelatedExec {
                 let SampleSpec { model, version, seed, .. } = &self.spec;
                 writeln!(f, "model={model}\nversion={version}\nseed={seed}\nparents={parents}")
             }
-            _ => write!(
-                f,
-                "RelatedExec: {}, segments of {}, partitions={}, parents=[{parents}], projection=[{columns}]",
-                self.spec, self.tasks.segment_rows, self.tasks.partitions
-            ),
+            _ => {
+                write!(f, "RelatedExec: {}, ", self.spec)?;
+                if self.tasks.whole.is_none() {
+                    write!(f, "segments of {}, ", self.tasks.segment_rows)?;
+                }
+                write!(f, "partitions={}, parents=[{parents}], projection=[{columns}]", self.tasks.partitions)
+            }
         }
     }
 }
@@ -295,7 +305,7 @@ impl ExecutionPlan for RelatedExec {
     /// Exact for the whole plan; of single partitions only chunks know.
     fn statistics_from_inputs(&self, _inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema());
-        if args.partition().is_none() {
+        if args.partition().is_none() && self.tasks.whole != Some(None) {
             let rows = &self.tasks.rows;
             statistics.num_rows = Precision::Exact(usize::try_from(rows.end - rows.start).unwrap_or(usize::MAX));
         }
@@ -342,7 +352,11 @@ impl Worker {
             let cell = self.plan.shared.cell(task.segment);
             let timer = self.metrics.parents.timer();
             let spec = &self.plan.spec;
-            let of = (task.segment, self.plan.tasks.segment_rows);
+            let size = match self.plan.tasks.whole {
+                Some(rows) => Size::Children(rows),
+                None => Size::Segment(self.plan.tasks.segment_rows),
+            };
+            let of = (task.segment, size);
             let shared = &self.plan.shared;
             let prepare = || shared.prepare(spec, &self.plan.inputs, of, &self.context);
             let prepared = cell.get_or_try_init(prepare).await?;

@@ -25,6 +25,15 @@ pub(super) struct Prepared {
     pub(super) segment: Segment,
 }
 
+/// How many rows a segment has.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Size {
+    /// So many.
+    Segment(u64),
+    /// So many, or as many as the owners that are given have in the training data's measure.
+    Children(Option<u64>),
+}
+
 type Cell = OnceCell<Arc<Prepared>>;
 
 /// The model, and the segments that some partition is at work on.
@@ -67,21 +76,29 @@ impl Shared {
         &self,
         spec: &SampleSpec,
         inputs: &[Input],
-        (number, rows): (u64, u64),
+        (number, size): (u64, Size),
         context: &Arc<TaskContext>,
     ) -> Result<Arc<Prepared>> {
         let (family, references) = self.family(spec).await?;
         let mut parents: Vec<Option<ParentRows>> = vec![None; *references];
         for input in inputs {
-            let partition = usize::try_from(number - input.first).unwrap_or(usize::MAX);
+            let partition = number - input.first.unwrap_or(number);
+            let partition = usize::try_from(partition).unwrap_or(usize::MAX);
             let stream = input.plan.execute(partition, Arc::clone(context))?;
             let schema = stream.schema();
             let batches: Vec<_> = stream.try_collect().await?;
-            parents[input.reference] =
-                Some(ParentRows { rows: concat_batches(&schema, &batches)?, degree: input.degree });
+            parents[input.reference] = Some(ParentRows {
+                rows: concat_batches(&schema, &batches)?,
+                degree: input.degree,
+                adopted: input.first.is_none(),
+            });
         }
         let family = Arc::clone(family);
         off_worker(move || {
+            let rows = match size {
+                Size::Segment(rows) | Size::Children(Some(rows)) => rows,
+                Size::Children(None) => family.children_of(&parents)?,
+            };
             let segment = family.segment(number, rows, parents)?;
             Ok(Arc::new(Prepared { family, segment }))
         })

@@ -1,0 +1,94 @@
+//! Rows that no model generated: how many children its model would give them.
+
+use super::{Chunk, Draft, Family, ParentRows, Segment, no_column};
+use crate::{
+    Result, SynthError,
+    encode::{EncodedRows, KnownCodes, Unseen},
+    models::SamplerSettings,
+    noise::{BLOCK_ROWS, blocks},
+    relational::{NONE, child_counts, degree_column},
+};
+use arrow::{
+    array::{ArrayRef, RecordBatch, UInt32Array},
+    compute::{cast, take},
+};
+
+impl Family {
+    /// By foreign key that refers to the table, the number of children that each of `rows` would have: drawn from what the
+    /// model has learned, given all that it knows of them. `owner` has the rows of their owner, hidden columns included, and
+    /// for each of `rows` its owner's, or [`NONE`].
+    ///
+    /// # Errors
+    /// A model that does not know every order; no owner, where rows depend on one; libtorch failed.
+    pub fn adopt(
+        &self,
+        rows: &RecordBatch,
+        owner: Option<(&ParentRows, &[u32])>,
+        settings: &SamplerSettings,
+    ) -> Result<Vec<ArrayRef>> {
+        let count = rows.num_rows();
+        let none = vec![NONE; count];
+        let index = owner.map_or(none.as_slice(), |(_, index)| index);
+        // Siblings side by side, those without an owner last.
+        let mut order: Vec<u32> = (0..count as u32).collect();
+        order.sort_by_key(|&row| index[row as usize]);
+        let known = self.known_of(rows, &UInt32Array::from(order.clone()))?;
+        let noise = self.noise.part("adopted");
+        let mut sampler = self.model.any_order_sampler(settings)?;
+        let own = if let Some(context) = &self.relations.context {
+            let (owner, index) =
+                owner.ok_or_else(|| SynthError::Internal("rows that depend on an owner without one".to_owned()))?;
+            let mut degrees = child_counts(index, owner.rows.num_rows());
+            let context = self.context(&context.owner, owner, &degrees)?;
+            degrees.push(index.iter().filter(|&&row| row == NONE).count() as u32);
+            let chunk = Chunk { owners: 0..degrees.len(), rows: 0..count as u64 };
+            let segment =
+                Segment { number: 0, rows: count as u64, parents: Vec::new(), degrees, context, chunks: Vec::new() };
+            let mut draft = Draft { segment: &segment, chunk: &chunk, drawn: Vec::new(), parents: Vec::new() };
+            let first = self.joint.own.start;
+            let known: Vec<_> = known.into_iter().map(|(at, codes)| (first + at, codes)).collect();
+            self.rounds(&mut *sampler, &mut draft, &noise, &known)?;
+            self.own_codes(&draft, count)
+        } else {
+            let layout = self.encoder.layout();
+            let mut own = EncodedRows::with_capacity(layout, count);
+            let mut drawn = EncodedRows::with_capacity(layout, BLOCK_ROWS);
+            let mut first = 0;
+            for (block, part) in blocks(0..count as u64) {
+                let mut question = KnownCodes::nothing(layout.subcolumns.len(), part.len());
+                for (at, codes) in &known {
+                    question.set(*at, codes[first..first + part.len()].to_vec());
+                }
+                sampler.complete(block, &noise, &question, &mut drawn)?;
+                own.extend(&drawn, part.clone());
+                first += part.len();
+            }
+            own
+        };
+        let names: Vec<String> = (0..self.relations.children.len()).map(degree_column).collect();
+        let drawn = self.decode(&own, 0, &names)?;
+        let mut back = vec![0u32; count];
+        order.iter().enumerate().for_each(|(place, &row)| back[row as usize] = place as u32);
+        let back = UInt32Array::from(back);
+        let degrees = names.iter().map(|name| {
+            let degrees = drawn.column_by_name(name).ok_or_else(|| no_column(name))?;
+            Ok(take(degrees, &back, None)?)
+        });
+        degrees.collect()
+    }
+
+    /// The codes, by sub-column, of what is known of `rows` in the order `order`: of columns that are the model's own.
+    fn known_of(&self, rows: &RecordBatch, order: &UInt32Array) -> Result<Vec<(usize, Vec<u32>)>> {
+        let of_key = |name: &String| self.relations.references.iter().any(|key| key.columns.contains(name));
+        let (mut columns, mut arrays) = (Vec::new(), Vec::new());
+        for (at, field) in self.encoder.schema().fields().iter().enumerate() {
+            if let Some(values) = rows.column_by_name(field.name()).filter(|_| !of_key(field.name())) {
+                columns.push(at);
+                arrays.push(cast(&take(values, order, None)?, field.data_type())?);
+            }
+        }
+        let known = self.encoder.known(&columns, &arrays, rows.num_rows(), Unseen::Ignore)?;
+        let all = 0..self.encoder.layout().subcolumns.len();
+        Ok(all.filter_map(|at| Some((at, known.subcolumn(at)?.to_vec()))).collect())
+    }
+}
