@@ -10,6 +10,7 @@ use crate::{
     Result,
     exec::train::{Overrides, TableSelection, TrainSpec, TrainTable},
     models::{kind, kinds},
+    relational::Ties,
     session::SynthOptions,
     store::check_name,
 };
@@ -85,6 +86,15 @@ const SIGNATURE: Signature = Signature {
             description: "Stop after this many epochs without a better validation score; 0 never stops early.",
         },
         Parameter {
+            name: "context",
+            kind: ParameterKind::Text,
+            required: false,
+            default: "`all` for `argn`, `none` for other kinds",
+            description: "What rows of a table with foreign keys are learned given: `none`, their `parents` (the columns of \
+                their owner and of its owners), also the `siblings` before them, or `all`, which is also the parents that \
+                are matched to them. Keys and numbers of children are right in any case.",
+        },
+        Parameter {
             name: "orphans",
             kind: ParameterKind::Text,
             required: false,
@@ -152,8 +162,13 @@ fn plan(arguments: &Arguments, options: &SynthOptions) -> Result<TrainTable> {
         device: parsed(arguments, "device")?,
         threads: narrow(arguments, "threads")?,
         patience: narrow(arguments, "patience")?,
+        context: parsed(arguments, "context")?,
         own: own_options(arguments, kind)?,
     };
+    if let Some(ties) = overrides.context.filter(|&ties| ties != Ties::None && !kind.takes_context()) {
+        let given = format!("'{ties}' for `{}`", kind.name());
+        return Err(arguments.fault("context", &given, "'none', or model => 'argn', whose rows can depend on others"));
+    }
     let tables = selection(arguments)?;
     let name = arguments.text("name")?;
     if let Some(name) = &name {

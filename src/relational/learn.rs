@@ -1,7 +1,7 @@
 //! A table and its parents, made into the rows that a model learns.
 
 use super::{
-    Attributes, Children, Context, Domain, Joint, NONE, Reference, Relations, Role, Roles, Unique, child_counts,
+    Attributes, Children, Context, Domain, Joint, NONE, Reference, Relations, Role, Roles, Ties, Unique, child_counts,
     degree_column, degrees::Degrees, depth_column, importance::information, place_code, relations::is_degree,
     row_converter, tree,
 };
@@ -87,11 +87,11 @@ pub struct LearnedRows {
     pub rows: CodeMatrix,
 }
 
-/// Encodes `facts` for a model that wants `scheme`, and takes a context or does not.
+/// Encodes `facts` for a model that wants `scheme`, rows knowing of their family what `ties` says.
 ///
 /// # Errors
 /// No rows; a column that cannot be learned.
-pub fn learn(mut facts: TableFacts, scheme: Scheme, contextual: bool, threads: usize) -> Result<LearnedRows> {
+pub fn learn(mut facts: TableFacts, scheme: Scheme, ties: Ties, threads: usize) -> Result<LearnedRows> {
     if facts.table.num_rows() == 0 {
         return Err(SynthError::NoRows { reason: "it has no rows".to_owned() });
     }
@@ -112,11 +112,11 @@ pub fn learn(mut facts: TableFacts, scheme: Scheme, contextual: bool, threads: u
 
     let mut context = None;
     let mut owner_codes = None;
-    if let (Some(owner), true) = (owner, contextual) {
+    if let (Some(owner), true) = (owner, ties >= Ties::Parents) {
         let about: Vec<&SubColumnData> = own_codes.subcolumns.iter().collect();
         let rows = owner.rows.as_ref().ok_or_else(|| SynthError::Internal("an owner without rows".to_owned()))?;
         let (encoder, codes) = telling(rows, &owner.index, &about, CONTEXT, threads)?;
-        let siblings = owner.index.windows(2).any(|pair| pair[0] == pair[1]);
+        let siblings = ties >= Ties::Siblings && owner.index.windows(2).any(|pair| pair[0] == pair[1]);
         context = Some(Context { owner: encoder, siblings });
         owner_codes = Some(codes);
     }
@@ -129,7 +129,7 @@ pub fn learn(mut facts: TableFacts, scheme: Scheme, contextual: bool, threads: u
             Roles::Deferred => Role::Deferred,
             Roles::Implied => Role::Implied,
             Roles::Tree => Role::Tree(Degrees::of(depths.get(&at).map_or(&[], Vec::as_slice))),
-            Roles::Matched => match (&reference.rows, contextual && context.is_some()) {
+            Roles::Matched => match (&reference.rows, ties == Ties::All && context.is_some()) {
                 (Some(rows), true) => {
                     let mut about: Vec<SubColumnData> = own_codes.subcolumns.clone();
                     if let (Some(codes), Some(owner)) = (&owner_codes, owner) {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! roles       which foreign key owns a table's rows, which are matched, implied, trees
+//! ties        how much rows know of their family
 //! relations   what a model keeps of all this; the joint layout of context, attributes and own columns
 //! learn       a table and its parents ──► the rows that a model learns
 //! family      parents of a segment ──► their children: counts, rounds of siblings, matching, keys
@@ -28,6 +29,7 @@ mod roles;
 pub mod slots;
 #[cfg(test)]
 mod tests;
+mod ties;
 pub mod tree;
 pub mod unique;
 
@@ -39,6 +41,7 @@ pub use relations::{
     is_hidden, owner_column, place_code,
 };
 pub use roles::{ReferenceShape, Roles, choose_roles};
+pub use ties::Ties;
 
 /// What makes rows of columns like `columns` comparable.
 ///

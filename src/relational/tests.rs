@@ -120,7 +120,7 @@ fn facts() -> TableFacts {
 fn family() -> (Family, u64, RecordBatch, RecordBatch) {
     let facts = facts();
     let [owners, goods] = [0, 1].map(|at| facts.references[at].rows.clone().unwrap());
-    let learned = learn(facts, Scheme::Codes, true, 1).unwrap();
+    let learned = learn(facts, Scheme::Codes, Ties::All, 1).unwrap();
     let options =
         FitOptions { epochs: Some(30), seed: 1, device: DeviceKind::Cpu, threads: 1, ..FitOptions::default() };
     let data = TrainingData { layout: &learned.joint.layout, rows: &learned.rows };
@@ -211,7 +211,7 @@ fn rows_without_context_or_parents_are_kept_apart_too() {
         children: vec![],
         uniques: vec![vec!["year".to_owned(), "team".to_owned()]],
     };
-    let learned = learn(facts, Scheme::Codes, true, 1).unwrap();
+    let learned = learn(facts, Scheme::Codes, Ties::All, 1).unwrap();
     let data = TrainingData { layout: &learned.joint.layout, rows: &learned.rows };
     let options = FitOptions { epochs: Some(2), seed: 1, device: DeviceKind::Cpu, threads: 1, ..FitOptions::default() };
     let model = Argn.fit(&data, &options, None, &mut Quiet).unwrap().model;

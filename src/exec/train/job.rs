@@ -12,7 +12,7 @@ use crate::{
     Result, SynthError,
     encode::{CodeMatrix, Layout, TableEncoder},
     models::ModelKind,
-    relational::{self, Relations, TableFacts},
+    relational::{self, Relations, TableFacts, Ties},
     schema::{ColumnRole, TableName},
     store::{ModelStore, NewModel, off_worker},
 };
@@ -63,16 +63,17 @@ impl Job {
         store.check_writable().await?;
         let turn = turn(&spec.store, &name).await;
         let found = if spec.resume { Some(Found::load(&store, &name, &spec).await?) } else { None };
-        let (kind, options) = match &found {
-            Some(found) => (found.kind, found.options.clone()),
-            None => (spec.kind, spec.options.clone()),
+        let (kind, options, ties) = match &found {
+            Some(found) => (found.kind, found.options.clone(), found.ties),
+            None => (spec.kind, spec.options.clone(), spec.overrides.context.unwrap_or_default()),
         };
+        let ties = if kind.takes_context() { ties } else { Ties::None };
 
         let related = schema.as_ref().filter(|(data, name)| data.plan.is_related(name));
         let Lesson { encoder, relations, layout, rows, reservation } = match related {
             Some((data, full_name)) => {
                 let facts = data.facts(full_name, store.roles_for(&table).await?).await?;
-                Lesson::of_facts(facts, kind, options.threads, &scan).await?
+                Lesson::of_facts(facts, kind, (ties, options.threads), &scan).await?
             }
             None => {
                 let keys = schema.as_ref().map_or_else(Vec::new, |(data, name)| data.plan.single_keys(name));
@@ -87,7 +88,7 @@ impl Job {
         let checkpoints = CheckpointSlot {
             store: store.clone(),
             name: name.clone(),
-            spec: Arc::new(resume::remember(kind, &options, &encoder, begun)?),
+            spec: Arc::new(resume::remember(kind, &options, ties, &encoder, begun)?),
         };
         let job = FittingJob {
             kind,
@@ -137,8 +138,13 @@ struct Lesson {
 
 impl Lesson {
     /// Of a table among others.
-    async fn of_facts(facts: TableFacts, kind: &'static dyn ModelKind, threads: usize, scan: &Scan) -> Result<Self> {
-        let learn = move || relational::learn(facts, kind.scheme(), kind.takes_context(), threads);
+    async fn of_facts(
+        facts: TableFacts,
+        kind: &'static dyn ModelKind,
+        (ties, threads): (Ties, usize),
+        scan: &Scan,
+    ) -> Result<Self> {
+        let learn = move || relational::learn(facts, kind.scheme(), ties, threads);
         let learned = off_worker(learn).await?;
         let reservation = MemoryConsumer::new("TrainExec[rows]").register(scan.context.memory_pool());
         reservation.try_grow(learned.rows.memory_size())?;

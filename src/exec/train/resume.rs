@@ -5,6 +5,7 @@ use crate::{
     Result, SynthError,
     encode::TableEncoder,
     models::{Checkpoint, FitOptions, ModelKind, OptionValue, kind},
+    relational::Ties,
     store::ModelStore,
 };
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -17,6 +18,7 @@ use std::fmt::Display;
 pub(super) struct Remembered {
     kind: String,
     options: FitOptions,
+    context: String,
     encoder: Value,
     /// When the statement began, RFC 3339.
     begun: String,
@@ -28,6 +30,7 @@ pub(super) struct Found {
     pub(super) checkpoint: Checkpoint,
     pub(super) kind: &'static dyn ModelKind,
     pub(super) options: FitOptions,
+    pub(super) ties: Ties,
     encoder: Value,
 }
 
@@ -35,12 +38,14 @@ pub(super) struct Found {
 pub(super) fn remember(
     kind: &dyn ModelKind,
     options: &FitOptions,
+    ties: Ties,
     encoder: &TableEncoder,
     begun: DateTime<Utc>,
 ) -> Result<Value> {
     let remembered = Remembered {
         kind: kind.name().to_owned(),
         options: options.clone(),
+        context: ties.to_string(),
         encoder: as_json(encoder)?,
         begun: begun.to_rfc3339_opts(SecondsFormat::Millis, true),
     };
@@ -76,16 +81,19 @@ impl Found {
                 ),
             });
         };
-        let Remembered { kind: kind_name, options, encoder, .. } =
-            serde_json::from_value(remembered).map_err(|error| SynthError::Artifact {
-                path: format!("{name}/checkpoint"),
-                reason: format!("not of a training: {error}"),
-            })?;
+        let damaged = |error: String| SynthError::Artifact {
+            path: format!("{name}/checkpoint"),
+            reason: format!("not of a training: {error}"),
+        };
+        let Remembered { kind: kind_name, options, context, encoder, .. } =
+            serde_json::from_value(remembered).map_err(|error| damaged(error.to_string()))?;
+        let ties = context.parse().map_err(damaged)?;
         let kind = kind(&kind_name)?;
         let asked = &spec.overrides;
         if spec.kind_given {
             same("model", Some(spec.kind.name()), kind.name())?;
         }
+        same("context", asked.context, ties)?;
         same("seed", asked.seed, options.seed)?;
         same("patience", asked.patience, options.patience)?;
         match (asked.batch_size, options.batch_size) {
@@ -104,7 +112,7 @@ impl Found {
             threads: spec.options.threads,
             ..options
         };
-        Ok(Self { checkpoint, kind, options, encoder })
+        Ok(Self { checkpoint, kind, options, ties, encoder })
     }
 
     /// Whether the table still encodes as it did.

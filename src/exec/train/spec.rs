@@ -2,6 +2,7 @@
 
 use crate::{
     models::{FitOptions, ModelKind, OptionValue},
+    relational::Ties,
     schema::OrphanPolicy,
     torch::DeviceKind,
 };
@@ -22,6 +23,8 @@ pub struct Overrides {
     pub threads: Option<usize>,
     /// `patience`.
     pub patience: Option<u32>,
+    /// `context`.
+    pub context: Option<Ties>,
     /// The model's own.
     pub own: BTreeMap<String, OptionValue>,
 }
