@@ -4,8 +4,6 @@
 //! It is the one that tells most parents apart, of those that group rows at all; the others are matched. Names and the
 //! order of declaration decide nothing: where numbers are equal, the place of the columns in the table does.
 
-use crate::{Result, SynthError};
-
 /// Children per referenced parent from which a foreign key is said to group rows.
 const GROUPING: f64 = 1.5;
 /// Share of rows without a parent up to which a foreign key may own rows when others are there.
@@ -48,36 +46,14 @@ impl ReferenceShape {
         self.columns.len() > other.columns.len() && other.columns.iter().all(|column| self.columns.contains(column))
     }
 
-    fn overlaps(&self, other: &Self) -> bool {
-        self.columns.iter().any(|column| other.columns.contains(column))
-    }
-
     fn mean(&self) -> f64 {
         self.rows as f64 / self.referenced.max(1) as f64
     }
 }
 
-/// A role for each foreign key of a table; `names` are what errors call them.
-///
-/// # Errors
-/// Two foreign keys share a column, and neither has all columns of the other.
-pub fn choose_roles(shapes: &[ReferenceShape], names: &[String]) -> Result<Vec<Roles>> {
-    let mut problems = Vec::new();
-    for (a, shape) in shapes.iter().enumerate() {
-        for (b, other) in shapes.iter().enumerate().skip(a + 1) {
-            if shape.overlaps(other) && !shape.covers(other) && !other.covers(shape) {
-                problems.push(format!(
-                    "foreign keys {} and {} share a column, and neither has all columns of the other; drop one of them \
-                     (DELETE FROM synth.foreign_keys)",
-                    names.get(a).map_or("?", String::as_str),
-                    names.get(b).map_or("?", String::as_str)
-                ));
-            }
-        }
-    }
-    if !problems.is_empty() {
-        return Err(SynthError::Keys { problems });
-    }
+/// A role for each foreign key of a table.
+#[must_use]
+pub fn choose_roles(shapes: &[ReferenceShape]) -> Vec<Roles> {
     let mut roles: Vec<Roles> = shapes
         .iter()
         .map(|shape| match shape {
@@ -107,11 +83,10 @@ pub fn choose_roles(shapes: &[ReferenceShape], names: &[String]) -> Result<Vec<R
     if let Some(owner) = owner {
         roles[owner] = Roles::Owner;
     }
-    Ok(roles)
+    roles
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -119,21 +94,25 @@ mod tests {
         ReferenceShape { columns: columns.to_vec(), rows, nulls, referenced, itself: false, deferred: false }
     }
 
-    fn roles(shapes: &[ReferenceShape]) -> Vec<Roles> {
-        let names: Vec<String> = (0..shapes.len()).map(|n| n.to_string()).collect();
-        choose_roles(shapes, &names).unwrap()
-    }
-
     #[test]
     fn the_finest_grouping_owns_the_rows() {
         // Order lines: of orders and products.
-        assert_eq!(roles(&[shape(&[0], 2155, 0, 830), shape(&[1], 2155, 0, 77)]), [Roles::Owner, Roles::Matched]);
+        assert_eq!(
+            choose_roles(&[shape(&[0], 2155, 0, 830), shape(&[1], 2155, 0, 77)]),
+            [Roles::Owner, Roles::Matched]
+        );
         // Invoice lines: tracks are told apart even better, but they group nothing.
-        assert_eq!(roles(&[shape(&[1], 2240, 0, 412), shape(&[2], 2240, 0, 1984)]), [Roles::Owner, Roles::Matched]);
+        assert_eq!(
+            choose_roles(&[shape(&[1], 2240, 0, 412), shape(&[2], 2240, 0, 1984)]),
+            [Roles::Owner, Roles::Matched]
+        );
         // Most rows have no parent of the finest grouping.
-        assert_eq!(roles(&[shape(&[0], 100, 900, 50), shape(&[1], 1000, 0, 20)]), [Roles::Matched, Roles::Owner]);
+        assert_eq!(
+            choose_roles(&[shape(&[0], 100, 900, 50), shape(&[1], 1000, 0, 20)]),
+            [Roles::Matched, Roles::Owner]
+        );
         // Nothing groups.
-        assert_eq!(roles(&[shape(&[0], 100, 0, 90), shape(&[1], 100, 0, 80)]), [Roles::Matched, Roles::Owner]);
+        assert_eq!(choose_roles(&[shape(&[0], 100, 0, 90), shape(&[1], 100, 0, 80)]), [Roles::Matched, Roles::Owner]);
     }
 
     #[test]
@@ -142,15 +121,14 @@ mod tests {
         let mut boss = shape(&[4], 9, 1, 2);
         boss.itself = true;
         assert_eq!(
-            roles(&[shape(&[0], 1610, 0, 2), weather, shape(&[3], 1600, 0, 26), boss]),
+            choose_roles(&[shape(&[0], 1610, 0, 2), weather, shape(&[3], 1600, 0, 26), boss]),
             [Roles::Implied, Roles::Owner, Roles::Matched, Roles::Tree]
         );
     }
 
     #[test]
-    fn partial_overlaps_are_refused() {
-        let shapes = [shape(&[0, 1], 10, 0, 5), shape(&[0, 2], 10, 0, 5)];
-        let error = choose_roles(&shapes, &["a".to_owned(), "b".to_owned()]).unwrap_err();
-        assert!(error.to_string().contains("foreign keys a and b share a column"), "{error}");
+    fn foreign_keys_that_overlap_are_no_obstacle() {
+        let shapes = [shape(&[0, 1], 100, 0, 50), shape(&[0, 2], 100, 0, 5)];
+        assert_eq!(choose_roles(&shapes), [Roles::Owner, Roles::Matched]);
     }
 }

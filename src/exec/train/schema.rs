@@ -8,7 +8,7 @@ use crate::{
         Children, NONE, ReferenceFacts, ReferenceShape, Roles, TableFacts, any_null, child_counts, choose_roles,
         degree_column, look_up, owner_column,
     },
-    schema::{ColumnRole, KeyKind, OrphanPolicy, TableName, show_columns},
+    schema::{ColumnRole, KeyKind, OrphanPolicy, TableName},
 };
 use arrow::{
     array::{ArrayRef, BooleanArray, Int32Array, RecordBatch, RecordBatchOptions, UInt32Array},
@@ -283,11 +283,8 @@ impl SchemaData {
             shapes.push((at, shape));
         }
         shapes.sort_by(|a, b| a.1.columns.cmp(&b.1.columns));
-        let names: Vec<String> = (shapes.iter())
-            .map(|(at, _)| format!("`{}` ({})", table.table, show_columns(&self.plan.keys.foreign_keys[*at].0.columns)))
-            .collect();
         let (places, shapes): (Vec<usize>, Vec<ReferenceShape>) = shapes.into_iter().unzip();
-        let references: Vec<_> = places.into_iter().zip(choose_roles(&shapes, &names)?).collect();
+        let references: Vec<_> = places.into_iter().zip(choose_roles(&shapes)).collect();
         self.known.lock().await.references.insert(table.clone(), references.clone());
         Ok(references)
     }

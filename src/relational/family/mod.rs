@@ -1,6 +1,7 @@
 //! Generation: the parents of a segment, and their children.
 
 mod adopt;
+mod overlap;
 
 use super::{
     Joint, NONE, Reference, Relations, Role, Unique,
@@ -417,9 +418,11 @@ impl Family {
     /// Chooses the parents of all references that have slots.
     fn match_parents(&self, draft: &mut Draft<'_>, rows: usize, noise: &Noise) -> Result<()> {
         let owners = self.owners(draft);
-        for (at, reference) in self.relations.references.iter().enumerate() {
+        draft.parents = vec![Vec::new(); self.relations.references.len()];
+        for at in self.by_turn() {
+            let reference = &self.relations.references[at];
             let parents = draft.segment.parents.get(at).and_then(Option::as_ref);
-            let chosen = match (&reference.role, parents) {
+            draft.parents[at] = match (&reference.role, parents) {
                 (Role::Owner, Some(parents)) => {
                     let none = parents.rows.num_rows() as u32;
                     owners.iter().map(|&owner| if owner < none { owner } else { NONE }).collect()
@@ -431,7 +434,6 @@ impl Family {
                 }
                 _ => vec![NONE; rows],
             };
-            draft.parents.push(chosen);
         }
         Ok(())
     }
@@ -477,7 +479,13 @@ impl Family {
                     && reference.columns.iter().any(|column| unique.columns.contains(column))
             })
         });
-        let assignment = assign(slots, &wants_none, &attributes, pair.then_some(owners), parents, &bits);
+        let distinct = pair.then_some(owners);
+        let chooses = matches!(reference.role, Role::Matched(_) | Role::Deferred);
+        let groups = if chooses { self.groups(draft, at)? } else { None };
+        let assignment = match groups {
+            Some(groups) => groups.assign(slots, &wants_none, &attributes, distinct, &bits),
+            None => assign(slots, &wants_none, &attributes, distinct, parents, &bits),
+        };
         if !assignment.unplaced.is_empty() {
             return Err(SynthError::Model(format!(
                 "{} rows would need another `{}` than their siblings', and there are no more; generate with a larger scale",
