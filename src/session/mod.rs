@@ -123,8 +123,9 @@ impl SynthSession {
         }
     }
 
-    /// The SQL dialect of the session (`datafusion.sql_parser.dialect`).
-    pub(crate) fn dialect(&self) -> Box<dyn Dialect> {
+    /// The SQL dialect of the session (`datafusion.sql_parser.dialect`): what a front end reads statements with.
+    #[must_use]
+    pub fn dialect(&self) -> Box<dyn Dialect> {
         statement::dialect(&self.options())
     }
 
