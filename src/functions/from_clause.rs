@@ -29,10 +29,7 @@ pub(super) struct Source {
 /// # Errors
 /// A table that there is not; a query that cannot be planned.
 pub(super) fn from_clause(session: &dyn Session, text: &str) -> Result<Option<Vec<Source>>> {
-    let state = session
-        .as_any()
-        .downcast_ref::<SessionState>()
-        .ok_or_else(|| SynthError::Internal("a session without a SQL parser".to_owned()))?;
+    let state = state(session)?;
     if let Some(query) = parsed(state, &format!("SELECT * FROM {text}")) {
         let SetExpr::Select(select) = *query.body else { return Ok(None) };
         if let [relation] = select.from.as_slice() {
@@ -47,10 +44,21 @@ pub(super) fn from_clause(session: &dyn Session, text: &str) -> Result<Option<Ve
         };
         return Ok(Some(select.from.iter().map(source).collect::<Result<_>>()?));
     }
-    match parsed(state, text) {
-        Some(_) => Ok(Some(vec![planned(state, None, text, text)?])),
-        None => Ok(None),
-    }
+    Ok(query(session, text)?.map(|source| vec![source]))
+}
+
+/// The query that `text` is as it stands, if it is one.
+///
+/// # Errors
+/// It cannot be planned.
+pub(super) fn query(session: &dyn Session, text: &str) -> Result<Option<Source>> {
+    let state = state(session)?;
+    parsed(state, text).map(|_| planned(state, None, text, text)).transpose()
+}
+
+fn state(session: &dyn Session) -> Result<&SessionState> {
+    let state = session.as_any().downcast_ref::<SessionState>();
+    state.ok_or_else(|| SynthError::Internal("a session without a SQL parser".to_owned()))
 }
 
 /// The query that `sql` is, if it is one.

@@ -4,11 +4,11 @@ use super::{
     arguments::{Arguments, Parameter, ParameterKind, Signature},
     documentation::{ArgumentDoc, FunctionDoc},
     options::parsed,
-    synth_train::selection,
+    synth_train::named_tables,
 };
 use crate::{
     Result,
-    exec::{ReportTable, keys::checked_keys, train::TableSelection},
+    exec::{ReportTable, keys::checked_keys},
     session::SynthOptions,
 };
 use datafusion::{
@@ -75,11 +75,7 @@ impl TableFunctionImpl for SynthCheckKeys {
 
 fn plan(arguments: &Arguments, options: &SynthOptions) -> Result<ReportTable> {
     arguments.deny_others(&[])?;
-    let tables = if arguments.has("table") { selection(arguments)? } else { TableSelection::All };
-    let tables = match tables {
-        TableSelection::All => None,
-        TableSelection::Named(tables) => Some(tables),
-    };
+    let tables = named_tables(arguments)?;
     let orphans = parsed(arguments, "orphans")?.unwrap_or_default();
     Ok(checked_keys(options.model_store()?, tables, orphans))
 }

@@ -3,11 +3,11 @@
 use super::{
     arguments::{Arguments, Parameter, ParameterKind, Signature},
     documentation::{ArgumentDoc, FunctionDoc},
-    synth_train::selection,
+    synth_train::named_tables,
 };
 use crate::{
     Result,
-    exec::{ReportTable, keys::detected_keys, train::TableSelection},
+    exec::{ReportTable, keys::detected_keys},
     session::SynthOptions,
 };
 use datafusion::{
@@ -67,10 +67,6 @@ impl TableFunctionImpl for SynthDetectKeys {
 
 fn plan(arguments: &Arguments, options: &SynthOptions) -> Result<ReportTable> {
     arguments.deny_others(&[])?;
-    let tables = if arguments.has("table") { selection(arguments)? } else { TableSelection::All };
-    let tables = match tables {
-        TableSelection::All => None,
-        TableSelection::Named(tables) => Some(tables),
-    };
+    let tables = named_tables(arguments)?;
     Ok(detected_keys(options.model_store()?, tables))
 }

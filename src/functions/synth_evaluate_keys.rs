@@ -3,14 +3,13 @@
 use super::{
     arguments::{Arguments, Parameter, ParameterKind, Signature},
     documentation::{ArgumentDoc, FunctionDoc},
-    synth_train::selection,
+    synth_train::named_tables,
 };
 use crate::{
     Result,
     exec::{
         ReportTable,
         evaluate::{Twins, evaluated_keys},
-        train::TableSelection,
     },
     session::SynthOptions,
 };
@@ -80,11 +79,7 @@ impl TableFunctionImpl for SynthEvaluateKeys {
 
 fn plan(arguments: &Arguments, options: &SynthOptions) -> Result<ReportTable> {
     arguments.deny_others(&[])?;
-    let tables = if arguments.has("table") { selection(arguments)? } else { TableSelection::All };
-    let tables = match tables {
-        TableSelection::All => None,
-        TableSelection::Named(tables) => Some(tables),
-    };
+    let tables = named_tables(arguments)?;
     let twins = arguments.text("synthetic")?.map_or(Twins::Models, |text| Twins::named(&text));
     Ok(evaluated_keys(options.model_store()?, tables, twins))
 }

@@ -4,7 +4,7 @@ use super::{
     apply::{DEVICE, THREADS_OF_PARTITION, applied, needs_any_order},
     arguments::{Arguments, Parameter, ParameterKind, Signature},
     documentation::{ArgumentDoc, FunctionDoc},
-    from_clause::from_clause,
+    from_clause::{from_clause, query},
     options::{narrow, parsed},
 };
 use crate::{
@@ -168,11 +168,7 @@ fn given_table(
     if let Ok(table) = blocking(find_table(session, &reference)) {
         return Ok(Some((reference, table)));
     }
-    let is_query = ["SELECT", "WITH", "VALUES"]
-        .iter()
-        .any(|word| text.trim().get(..word.len()).is_some_and(|s| s.eq_ignore_ascii_case(word)));
-    let query = if is_query { from_clause(session, &text)? } else { None };
-    Ok(query.and_then(|mut sources| Some((TableReference::bare("given"), sources.pop()?.provider))))
+    Ok(query(session, &text)?.map(|source| (TableReference::bare("given"), source.provider)))
 }
 
 /// The tables of `parent`, and the parents that they stand for.
@@ -192,15 +188,17 @@ fn parents(arguments: &Arguments, session: &dyn Session, manifest: &Manifest) ->
     let mut parents: Vec<Parent> = Vec::with_capacity(sources.len());
     let alone = sources.len() == 1;
     for source in sources {
-        let own = source.name.filter(|name| names.contains(&name.as_str()) || !alone || names.len() > 1);
-        let Some(name) =
-            source.alias.or(own).or_else(|| Some((*names.first().filter(|_| names.len() == 1)?).to_owned()))
-        else {
-            return refuse(&format!(
-                "an alias that says which parent `{}` stands for: {}",
-                source.text,
-                names.join(", ")
-            ));
+        let name = match (source.alias, source.name, names.as_slice()) {
+            (Some(alias), ..) => alias,
+            // A table of another name is the only parent there can be.
+            (None, Some(name), [only]) if alone && name != *only => (*only).to_owned(),
+            (None, Some(name), _) => name,
+            (None, None, [only]) => (*only).to_owned(),
+            (None, None, _) => {
+                let expected =
+                    format!("an alias that says which parent `{}` stands for: {}", source.text, names.join(", "));
+                return refuse(&expected);
+            }
         };
         if parents.iter().any(|parent| parent.name == name) {
             return refuse(&format!("one table for `{name}`"));
@@ -230,8 +228,9 @@ fn plan(arguments: &Arguments, options: &SynthOptions, session: &dyn Session) ->
     let version = narrow(arguments, "version")?;
     let store = options.model_store()?;
     let rows = arguments.whole("rows")?;
+    let no_rows = || arguments.fault("rows", "nothing", &format!("whole number from 1 to {MAX_ROW}"));
     if rows.is_none() && !arguments.has("parent") {
-        return Err(arguments.fault("rows", "nothing", &format!("whole number from 1 to {MAX_ROW}")));
+        return Err(no_rows());
     }
     let manifest = blocking(store.manifest(&model, version))?;
     let parents = parents(arguments, session, &manifest)?;
@@ -240,7 +239,7 @@ fn plan(arguments: &Arguments, options: &SynthOptions, session: &dyn Session) ->
     }
     let rows = match rows {
         None if parents.own(&manifest) => SampleSpec::ALL,
-        None => return Err(arguments.fault("rows", "nothing", &format!("whole number from 1 to {MAX_ROW}"))),
+        None => return Err(no_rows()),
         Some(rows) => rows,
     };
     if rows != SampleSpec::ALL && start > MAX_ROW - rows {

@@ -191,6 +191,15 @@ fn plan(arguments: &Arguments, options: &SynthOptions) -> Result<TrainTable> {
     Ok(TrainTable::new(spec, tables))
 }
 
+/// The tables that the optional argument `table` names; none if they are all meant.
+pub(super) fn named_tables(arguments: &Arguments) -> Result<Option<Vec<TableReference>>> {
+    let selection = if arguments.has("table") { selection(arguments)? } else { TableSelection::All };
+    Ok(match selection {
+        TableSelection::All => None,
+        TableSelection::Named(tables) => Some(tables),
+    })
+}
+
 /// `'*'`, `'a'`, `'schema.a, "B, b"'`: names as in SQL, commas within quotes being part of a name.
 pub(super) fn selection(arguments: &Arguments) -> Result<TableSelection> {
     let text = arguments.required_text("table")?;

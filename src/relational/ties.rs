@@ -1,5 +1,6 @@
 //! How much rows know of their family.
 
+use crate::schema::choice;
 use std::{fmt, str::FromStr};
 
 /// What the rows of a table that refers to others are learned given. Keys are right whatever it is.
@@ -43,8 +44,6 @@ impl FromStr for Ties {
 
     /// Accepts the names of [`Ties::as_str`], in any case; the error lists them.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = text.trim().to_ascii_lowercase();
-        let found = Self::ALL.into_iter().find(|ties| ties.as_str() == wanted);
-        found.ok_or_else(|| Self::ALL.map(|ties| format!("'{ties}'")).join(", "))
+        choice(Self::ALL, text)
     }
 }

@@ -1,5 +1,6 @@
 //! Keys: what identifies a row, and what it refers to.
 
+use super::choice;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -169,9 +170,7 @@ impl FromStr for OrphanPolicy {
 
     /// Accepts the names of [`OrphanPolicy::as_str`], in any case; the error lists them.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = text.trim().to_ascii_lowercase();
-        let found = Self::ALL.into_iter().find(|policy| policy.as_str() == wanted);
-        found.ok_or_else(|| Self::ALL.map(|policy| format!("'{policy}'")).join(", "))
+        choice(Self::ALL, text)
     }
 }
 

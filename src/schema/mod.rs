@@ -14,3 +14,10 @@ pub use names::{
     calendar_rank, is_identifier, key_strength, names_table, reference_strength, stem as name_stem, words as name_words,
 };
 pub use role::ColumnRole;
+
+/// The one of `all` that is called `text`, in any case; the error lists them.
+pub(crate) fn choice<T: std::fmt::Display, const N: usize>(all: [T; N], text: &str) -> Result<T, String> {
+    let wanted = text.trim().to_ascii_lowercase();
+    let names = all.each_ref().map(|choice| format!("'{choice}'")).join(", ");
+    all.into_iter().find(|choice| choice.to_string() == wanted).ok_or(names)
+}

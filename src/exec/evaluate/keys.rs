@@ -7,7 +7,7 @@ use super::Twins;
 use crate::{
     Result,
     exec::{
-        keys::{KnownKeys, Row, SessionKeys, Tables, quoted},
+        keys::{KnownKeys, Row, Tables, quoted},
         report::{Report, ReportTable},
     },
     schema::{ForeignKey, TableName, show_columns},
@@ -22,7 +22,7 @@ use arrow::{
 use async_trait::async_trait;
 use datafusion::{common::TableReference, execution::SessionState};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, LazyLock},
 };
 
@@ -73,24 +73,21 @@ impl Report for KeyEvaluation {
 
     async fn rows(&self, state: &SessionState) -> Result<RecordBatch> {
         let tables = Tables::of(state);
-        let mut known = KnownKeys::gather(&tables, SessionKeys::of(state).as_deref(), &self.store).await?;
-        if let Some(references) = &self.tables {
-            let names: Vec<TableName> = references.iter().map(|name| tables.resolve(name.clone())).collect();
-            for name in &names {
-                tables.get(name).await?;
-            }
-            known = known.of_tables(&names);
-        }
+        let known = KnownKeys::asked(state, &self.store, self.tables.as_deref()).await?;
         // Everything is there before anything is counted.
-        let mut sides = Vec::with_capacity(known.foreign_keys.len());
-        for (key, _) in &known.foreign_keys {
-            let child = self.side(&key.table, &tables).await?;
-            let parent = self.side(&key.parent, &tables).await?;
-            sides.push(Sides { key, known: &known, child, parent });
+        let mut sides: BTreeMap<&TableName, Side> = BTreeMap::new();
+        for table in known.foreign_keys.iter().flat_map(|(key, _)| [&key.table, &key.parent]) {
+            if !sides.contains_key(table) {
+                sides.insert(table, self.side(table, &tables).await?);
+            }
+        }
+        for (table, side) in &mut sides {
+            side.features = features(state, side, &key_columns(&known, table)).await?;
         }
         let mut rows: Vec<(&ForeignKey, Finding)> = Vec::new();
-        for sides in &sides {
-            rows.extend(sides.findings(state).await?.into_iter().map(|row| (sides.key, row)));
+        for (key, _) in &known.foreign_keys {
+            let ends = Ends { key, child: &sides[&key.table], parent: &sides[&key.parent] };
+            rows.extend(ends.findings(state).await?.into_iter().map(|row| (key, row)));
         }
         batch(&tables, &rows)
     }
@@ -100,7 +97,7 @@ impl KeyEvaluation {
     async fn side(&self, table: &TableName, tables: &Tables) -> Result<Side> {
         let schema = tables.get(table).await?.schema();
         let synthetic = self.twins.of(table, tables, &self.store).await?;
-        Ok(Side { schema, real: tables.reference(table), synthetic })
+        Ok(Side { schema, real: tables.reference(table), synthetic, features: Vec::new() })
     }
 }
 
@@ -110,6 +107,8 @@ struct Side {
     schema: SchemaRef,
     real: String,
     synthetic: String,
+    /// The columns that trends are looked for in.
+    features: Vec<Feature>,
 }
 
 impl Side {
@@ -120,11 +119,10 @@ impl Side {
 
 /// A foreign key, with the tables on both ends.
 #[derive(Debug)]
-struct Sides<'a> {
+struct Ends<'a> {
     key: &'a ForeignKey,
-    known: &'a KnownKeys,
-    child: Side,
-    parent: Side,
+    child: &'a Side,
+    parent: &'a Side,
 }
 
 /// A row of the report.
@@ -153,26 +151,16 @@ enum Kind {
     Number(DataType, Vec<f64>),
 }
 
-impl Sides<'_> {
+impl Ends<'_> {
     async fn findings(&self, state: &SessionState) -> Result<Vec<Finding>> {
         let mut findings = vec![self.cardinality(state).await?];
         findings.extend(self.references(state).await?);
-        let child = features(state, &self.child, &self.key_columns(&self.key.table)).await?;
-        let parent = features(state, &self.parent, &self.key_columns(&self.key.parent)).await?;
-        let pairs: Vec<_> = (0..child.len()).flat_map(|c| (0..parent.len()).map(move |p| (c, p))).collect();
+        let (children, parents) = (self.child.features.len(), self.parent.features.len());
+        let pairs: Vec<_> = (0..children).flat_map(|c| (0..parents).map(move |p| (c, p))).collect();
         for pairs in pairs.chunks(TRENDS) {
-            findings.extend(self.trends(state, (&child, &parent), pairs).await?);
+            findings.extend(self.trends(state, pairs).await?);
         }
         Ok(findings)
-    }
-
-    /// The columns of all keys of a table: they say who, not what.
-    fn key_columns(&self, table: &TableName) -> BTreeSet<&str> {
-        let own = self.known.keys.iter().filter(|(key, _)| key.table == *table).flat_map(|(key, _)| &key.columns);
-        let foreign = self.known.foreign_keys.iter().map(|(key, _)| key);
-        let of_child = foreign.clone().filter(|key| key.table == *table).flat_map(|key| &key.columns);
-        let of_parent = foreign.filter(|key| key.parent == *table).flat_map(|key| &key.parent_columns);
-        own.chain(of_child).chain(of_parent).map(String::as_str).collect()
     }
 
     fn list(columns: &[String], prefix: &str) -> String {
@@ -268,12 +256,8 @@ impl Sides<'_> {
 
     /// The trends between `pairs` of columns, of child and parent: of numbers their correlation, of others how the
     /// frequencies of their pairs differ.
-    async fn trends(
-        &self,
-        state: &SessionState,
-        (child, parent): (&[Feature], &[Feature]),
-        pairs: &[(usize, usize)],
-    ) -> Result<Vec<Finding>> {
+    async fn trends(&self, state: &SessionState, pairs: &[(usize, usize)]) -> Result<Vec<Finding>> {
+        let (child, parent) = (&self.child.features, &self.parent.features);
         let on: Vec<String> = (self.key.columns.iter().zip(&self.key.parent_columns))
             .map(|(child, parent)| format!("c.{} = p.{}", quoted(child), quoted(parent)))
             .collect();
@@ -334,6 +318,15 @@ impl Feature {
             }
         }
     }
+}
+
+/// The columns of all keys of a table: they say who, not what.
+fn key_columns<'a>(known: &'a KnownKeys, table: &TableName) -> BTreeSet<&'a str> {
+    let own = known.keys.iter().filter(|(key, _)| key.table == *table).flat_map(|(key, _)| &key.columns);
+    let foreign = known.foreign_keys.iter().map(|(key, _)| key);
+    let of_child = foreign.clone().filter(|key| key.table == *table).flat_map(|key| &key.columns);
+    let of_parent = foreign.filter(|key| key.parent == *table).flat_map(|key| &key.parent_columns);
+    own.chain(of_child).chain(of_parent).map(String::as_str).collect()
 }
 
 /// A number, date or timestamp called `name` as a number.

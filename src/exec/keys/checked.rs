@@ -1,7 +1,7 @@
 //! The rows of `synth_check_keys`.
 
 use super::{
-    CheckedKey, KnownKeys, SessionKeys, Tables,
+    CheckedKey, KnownKeys, Tables,
     check::{KeyCheck, check_keys},
 };
 use crate::{
@@ -61,19 +61,9 @@ impl Report for CheckReport {
     }
 
     async fn rows(&self, state: &SessionState) -> Result<RecordBatch> {
-        let tables = Tables::of(state);
-        let mut known = KnownKeys::gather(&tables, SessionKeys::of(state).as_deref(), &self.store).await?;
-        if let Some(references) = &self.tables {
-            let mut names = Vec::with_capacity(references.len());
-            for reference in references {
-                let name = tables.resolve(reference.clone());
-                tables.get(&name).await?;
-                names.push(name);
-            }
-            known = known.of_tables(&names);
-        }
+        let known = KnownKeys::asked(state, &self.store, self.tables.as_deref()).await?;
         let report = check_keys(state, &known, self.orphans).await?;
-        batch(&tables, &report.checks)
+        batch(&Tables::of(state), &report.checks)
     }
 }
 

@@ -8,7 +8,8 @@ use crate::{
 };
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::Constraint,
+    common::{Constraint, TableReference},
+    execution::SessionState,
 };
 use parking_lot::RwLock;
 use std::{collections::BTreeSet, sync::Arc};
@@ -119,6 +120,27 @@ impl KnownKeys {
             ))
         });
         Ok(known)
+    }
+
+    /// Every key that `state` and `store` know of; only those of `references`, where there are any.
+    ///
+    /// # Errors
+    /// As [`KnownKeys::gather`]; a table that there is not.
+    pub async fn asked(
+        state: &SessionState,
+        store: &ModelStore,
+        references: Option<&[TableReference]>,
+    ) -> Result<Self> {
+        let tables = Tables::of(state);
+        let known = Self::gather(&tables, SessionKeys::of(state).as_deref(), store).await?;
+        let Some(references) = references else { return Ok(known) };
+        let mut names = Vec::with_capacity(references.len());
+        for reference in references {
+            let name = tables.resolve(reference.clone());
+            tables.get(&name).await?;
+            names.push(name);
+        }
+        Ok(known.of_tables(&names))
     }
 
     fn add(&mut self, key: Key, source: KeySource) {

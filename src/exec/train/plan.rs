@@ -201,7 +201,7 @@ fn side_by_side(mut jobs: Vec<Job>) -> (usize, Vec<Job>) {
 /// Of several trainings to be resumed, those that are left: the interrupted ones go on, those that were not begun begin. A
 /// checkpoint says when its statement began, and models stored since then are finished. A statement that was killed before
 /// its first checkpoint left some models, in the order of its tables.
-async fn resumed(mut jobs: Vec<Job>) -> SynthResult<Vec<Job>> {
+async fn resumed(jobs: Vec<Job>) -> SynthResult<Vec<Job>> {
     let Some(first) = jobs.first().filter(|job| job.spec.resume && jobs.len() > 1) else { return Ok(jobs) };
     let store = ModelStore::open(&first.spec.store)?;
     let checkpoints = store.checkpoints().await?;
@@ -222,7 +222,7 @@ async fn resumed(mut jobs: Vec<Job>) -> SynthResult<Vec<Job>> {
     // Without anything to go on from, the first training says so.
     let Some(begun) = begun else { return Ok(jobs) };
     let mut left = Vec::with_capacity(jobs.len());
-    for (job, (interrupted, stored)) in jobs.drain(..).zip(states) {
+    for (job, (interrupted, stored)) in jobs.into_iter().zip(states) {
         if interrupted.is_none() && stored.is_some_and(|stored| stored >= begun) {
             continue;
         }

@@ -11,7 +11,7 @@ use crate::{
 use arrow::{
     array::{ArrayRef, RecordBatch, UInt32Array},
     compute::{concat_batches, take},
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{DataType, Field, Schema},
 };
 use datafusion::{
     common::{assert_or_internal_err, internal_err, tree_node::TreeNodeRecursion},
@@ -19,13 +19,12 @@ use datafusion::{
     execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryConsumer},
     physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr},
     physical_plan::{
-        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-        ReplaceChildrenOptions,
+        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+        collect,
         execution_plan::{Boundedness, EmissionType, EvaluationType, SchedulingType},
         stream::RecordBatchStreamAdapter,
     },
 };
-use futures::TryStreamExt;
 use std::{fmt, sync::Arc};
 
 /// The owner of adopted rows.
@@ -143,17 +142,13 @@ impl AdoptExec {
             Ok(take(&of_owner, &chosen, None)?)
         };
         let arrays = self.columns.iter().map(array).collect::<SynthResult<Vec<_>>>()?;
-        let schema: SchemaRef = self.properties.equivalence_properties().schema().clone();
-        Ok(RecordBatch::try_new(schema, arrays)?)
+        Ok(RecordBatch::try_new(self.schema(), arrays)?)
     }
 }
 
-/// All rows of a plan, partition after partition.
+/// All rows of a plan, in whatever order: keys put them in theirs.
 async fn collected(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> SynthResult<RecordBatch> {
-    let mut batches = Vec::new();
-    for partition in 0..plan.output_partitioning().partition_count() {
-        batches.extend(plan.execute(partition, Arc::clone(context))?.try_collect::<Vec<_>>().await?);
-    }
+    let batches = collect(Arc::clone(plan), Arc::clone(context)).await?;
     Ok(concat_batches(&plan.schema(), &batches)?)
 }
 

@@ -83,6 +83,14 @@ fn fault(given: String, expected: String) -> SynthError {
     SynthError::Argument { function: "synth_sample".to_owned(), argument: "parent".to_owned(), given, expected }
 }
 
+/// What is wanted of the owner of rows of which `columns` are wanted: what they are drawn given, and what children of theirs
+/// know of it.
+fn wanted_of_owner(relations: &Relations, columns: &[String]) -> Vec<String> {
+    let context = relations.context.iter().flat_map(|context| context.owner.schema().fields());
+    let of_children = columns.iter().filter_map(|name| name.strip_prefix(&owner_column(""))).map(str::to_owned);
+    context.map(|field| field.name().clone()).chain(of_children).collect()
+}
+
 struct Builder<'a> {
     store: &'a ModelStore,
     spec: &'a SampleSpec,
@@ -143,14 +151,7 @@ impl Builder<'_> {
     ) -> Result<Input> {
         let mut wanted = Vec::new();
         match &reference.role {
-            Role::Owner => {
-                if let Some(context) = &relations.context {
-                    wanted.extend(context.owner.schema().fields().iter().map(|field| field.name().clone()));
-                }
-                // What the children of the children need of this owner.
-                wanted
-                    .extend(columns.iter().filter_map(|name| name.strip_prefix(&owner_column(""))).map(str::to_owned));
-            }
+            Role::Owner => wanted = wanted_of_owner(relations, columns),
             Role::Matched(Some(attributes)) => {
                 wanted.extend(attributes.encoder.schema().fields().iter().map(|field| field.name().clone()));
             }
@@ -234,12 +235,7 @@ impl Builder<'_> {
                 .relations
                 .as_ref()
                 .ok_or_else(|| SynthError::Internal("a model without relations".to_owned()))?;
-            // What is wanted of the owner's owner is wanted of the owner.
-            let of_owner = columns.iter().filter_map(|name| name.strip_prefix(&owner_column(""))).map(str::to_owned);
-            let mut of_owner: Vec<String> = of_owner.collect();
-            if let Some(context) = &relations.context {
-                of_owner.extend(context.owner.schema().fields().iter().map(|field| field.name().clone()));
-            }
+            let of_owner = wanted_of_owner(relations, &columns);
             let schema = given.provider.schema();
             let mut needed: Vec<&String> = columns.iter().filter(|name| !is_hidden(name)).collect();
             let mut owner = None;

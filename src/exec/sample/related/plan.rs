@@ -51,12 +51,10 @@ pub(super) struct Input {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tasks {
     rows: Range<u64>,
-    segment_rows: u64,
+    size: Size,
     partitions: usize,
     /// Shares that each segment is cut into.
     shares: usize,
-    /// Rows of the only segment, where they are all children of a given table's rows: so many, or as many as these have.
-    whole: Option<Option<u64>>,
 }
 
 /// A share of a segment's chunks.
@@ -69,7 +67,7 @@ struct Task {
 impl Tasks {
     /// `rows` in about `partitions` partitions: some segments each, or shares of one.
     pub(super) fn new(rows: Range<u64>, segment_rows: u64, partitions: usize) -> Self {
-        let mut tasks = Self { rows, segment_rows, partitions: partitions.max(1), shares: 1, whole: None };
+        let mut tasks = Self { rows, size: Size::Segment(segment_rows), partitions: partitions.max(1), shares: 1 };
         let segments = usize::try_from(tasks.segments()).unwrap_or(usize::MAX);
         if segments < tasks.partitions {
             tasks.shares = tasks.partitions.div_ceil(segments.max(1));
@@ -82,29 +80,37 @@ impl Tasks {
     pub(super) fn by_segment(segments: Range<u64>, segment_rows: u64) -> Self {
         let rows = segments.start * segment_rows..segments.end * segment_rows;
         let partitions = usize::try_from(segments.end - segments.start).unwrap_or(usize::MAX);
-        Self { rows, segment_rows, partitions, shares: 1, whole: None }
+        Self { rows, size: Size::Segment(segment_rows), partitions, shares: 1 }
     }
 
     /// The first `limit` of the children of a given table, which are `rows` if that is told.
     pub(super) fn whole(limit: u64, rows: Option<u64>, partitions: usize) -> Self {
         let partitions = partitions.max(1);
-        Self { rows: 0..limit, segment_rows: u64::MAX, partitions, shares: partitions, whole: Some(rows) }
+        Self { rows: 0..limit, size: Size::Children(rows), partitions, shares: partitions }
     }
 
     pub(super) fn rows(&self) -> Range<u64> {
         self.rows.clone()
     }
 
+    /// The rows from one segment to the next; children of a given table are a single one.
+    fn segment_rows(&self) -> u64 {
+        match self.size {
+            Size::Segment(rows) => rows,
+            Size::Children(_) => u64::MAX,
+        }
+    }
+
     fn segments(&self) -> u64 {
         if self.rows.is_empty() {
             return 0;
         }
-        (self.rows.end - 1) / self.segment_rows - self.rows.start / self.segment_rows + 1
+        (self.rows.end - 1) / self.segment_rows() - self.rows.start / self.segment_rows() + 1
     }
 
     /// The tasks of a partition.
     fn of(&self, partition: usize) -> impl Iterator<Item = Task> + Send + use<> {
-        let (first, shares) = (self.rows.start / self.segment_rows, self.shares as u64);
+        let (first, shares) = (self.rows.start / self.segment_rows(), self.shares as u64);
         // u128: segments times shares times partitions may pass u64.
         let all = u128::from(self.segments()) * u128::from(shares);
         let border = |partition: usize| (partition as u128 * all / self.partitions as u128) as u64;
@@ -221,8 +227,8 @@ impl DisplayAs for RelatedExec {
             }
             _ => {
                 write!(f, "RelatedExec: {}, ", self.spec)?;
-                if self.tasks.whole.is_none() {
-                    write!(f, "segments of {}, ", self.tasks.segment_rows)?;
+                if let Size::Segment(rows) = self.tasks.size {
+                    write!(f, "segments of {rows}, ")?;
                 }
                 write!(f, "partitions={}, parents=[{parents}], projection=[{columns}]", self.tasks.partitions)
             }
@@ -305,7 +311,7 @@ impl ExecutionPlan for RelatedExec {
     /// Exact for the whole plan; of single partitions only chunks know.
     fn statistics_from_inputs(&self, _inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema());
-        if args.partition().is_none() && self.tasks.whole != Some(None) {
+        if args.partition().is_none() && self.tasks.size != Size::Children(None) {
             let rows = &self.tasks.rows;
             statistics.num_rows = Precision::Exact(usize::try_from(rows.end - rows.start).unwrap_or(usize::MAX));
         }
@@ -352,11 +358,7 @@ impl Worker {
             let cell = self.plan.shared.cell(task.segment);
             let timer = self.metrics.parents.timer();
             let spec = &self.plan.spec;
-            let size = match self.plan.tasks.whole {
-                Some(rows) => Size::Children(rows),
-                None => Size::Segment(self.plan.tasks.segment_rows),
-            };
-            let of = (task.segment, size);
+            let of = (task.segment, self.plan.tasks.size);
             let shared = &self.plan.shared;
             let prepare = || shared.prepare(spec, &self.plan.inputs, of, &self.context);
             let prepared = cell.get_or_try_init(prepare).await?;
@@ -388,7 +390,7 @@ impl Worker {
         chunk: usize,
     ) -> SynthResult<Option<RecordBatch>> {
         let wanted = self.plan.tasks.rows();
-        let first = segment * self.plan.tasks.segment_rows;
+        let first = segment * self.plan.tasks.segment_rows();
         let rows = prepared.segment.chunks()[chunk].rows();
         let (begin, end) = ((first + rows.start).max(wanted.start), (first + rows.end).min(wanted.end));
         if begin >= end {

@@ -26,7 +26,7 @@ pub(super) struct Prepared {
 }
 
 /// How many rows a segment has.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Size {
     /// So many.
     Segment(u64),
