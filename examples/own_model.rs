@@ -56,7 +56,7 @@ impl ModelKind for Marginals {
         let unit = 1.0 / data.rows.rows as f32;
         let mut cumulated = Vec::new();
         for (kind, codes) in data.layout.subcolumns.iter().zip(&data.rows.subcolumns) {
-            let SubColumn::Code { cardinality } = *kind else { continue };
+            let SubColumn::Code { cardinality, .. } = *kind else { continue };
             let mut frequencies = vec![0.0; cardinality as usize];
             (0..codes.len()).for_each(|row| frequencies[codes.code(row) as usize] += unit);
             let mut sum = 0.0;
@@ -77,7 +77,7 @@ impl ModelKind for Marginals {
             let damaged = || SynthError::Artifact { path: "weights.safetensors".to_owned(), reason: name.clone() };
             let tensor = state.tensors.get(&name).ok_or_else(damaged)?;
             match kind {
-                SubColumn::Code { cardinality } if tensor.data.len() == *cardinality as usize => {
+                SubColumn::Code { cardinality, .. } if tensor.data.len() == *cardinality as usize => {
                     Ok(tensor.data.clone())
                 }
                 _ => Err(damaged()),

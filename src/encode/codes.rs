@@ -21,8 +21,8 @@ impl SubColumnData {
     #[must_use]
     pub fn with_capacity(kind: SubColumn, capacity: usize) -> Self {
         match kind {
-            SubColumn::Code { cardinality } if cardinality <= 1 << 8 => Self::Code8(Vec::with_capacity(capacity)),
-            SubColumn::Code { cardinality } if cardinality <= 1 << 16 => Self::Code16(Vec::with_capacity(capacity)),
+            SubColumn::Code { cardinality, .. } if cardinality <= 1 << 8 => Self::Code8(Vec::with_capacity(capacity)),
+            SubColumn::Code { cardinality, .. } if cardinality <= 1 << 16 => Self::Code16(Vec::with_capacity(capacity)),
             SubColumn::Code { .. } => Self::Code32(Vec::with_capacity(capacity)),
             SubColumn::Scalar => Self::Scalar(Vec::with_capacity(capacity)),
         }

@@ -11,10 +11,53 @@ pub enum SubColumn {
     Code {
         /// Number of codes (at least 1).
         cardinality: u32,
+        /// Those that stand for numbers.
+        ascending: Ascending,
     },
     /// Scalars in [-1, 1], meaningful given the code sub-column just before it
     /// (mode-specific normalisation: the code is the mode).
     Scalar,
+}
+
+/// Codes `start..end` of a sub-column, which stand for numbers: the greater the code, the greater the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Ascending {
+    /// The first of them.
+    pub start: u32,
+    /// The first after them; `start` if no code stands for a number.
+    pub end: u32,
+}
+
+impl SubColumn {
+    /// Codes `0..cardinality` in no order.
+    #[must_use]
+    pub fn codes(cardinality: u32) -> Self {
+        Self::Code { cardinality, ascending: Ascending::default() }
+    }
+
+    /// Codes `0..cardinality`, of which those from `start` on stand for numbers.
+    #[must_use]
+    pub fn numbers(start: u32, cardinality: u32) -> Self {
+        Self::Code { cardinality, ascending: Ascending { start, end: cardinality } }
+    }
+
+    /// Its codes that stand for numbers.
+    #[must_use]
+    pub fn ascending(&self) -> Ascending {
+        match self {
+            Self::Code { ascending, .. } => *ascending,
+            Self::Scalar => Ascending::default(),
+        }
+    }
+
+    /// The same with one more code, which is none of its numbers.
+    #[must_use]
+    pub fn with_one_more(self) -> Self {
+        match self {
+            Self::Code { cardinality, ascending } => Self::Code { cardinality: cardinality + 1, ascending },
+            Self::Scalar => self,
+        }
+    }
 }
 
 /// The sub-columns of one column.

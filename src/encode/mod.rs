@@ -28,7 +28,7 @@ pub use among::Among;
 pub use codes::{CodeMatrix, EncodedRows, SubColumnData};
 pub(crate) use follows::is_instant;
 pub use known::{KnownCodes, UNKNOWN};
-pub use layout::{ColumnLayout, Layout, SubColumn};
+pub use layout::{Ascending, ColumnLayout, Layout, SubColumn};
 pub use profile::TableProfile;
 pub use restriction::Restriction;
 pub use table::{Scheme, TableEncoder, Unseen};

@@ -69,7 +69,7 @@ impl TableEncoder {
         let cardinality = match self.layout().columns[column].subcolumns.clone().next() {
             Some(at) => match self.layout().subcolumns[at] {
                 // What is equal to another column says nothing of the value by itself.
-                SubColumn::Code { cardinality } => cardinality - u32::from(self.is_equal_at_times(column)),
+                SubColumn::Code { cardinality, .. } => cardinality - u32::from(self.is_equal_at_times(column)),
                 SubColumn::Scalar => 0,
             },
             None => 1, // a constant

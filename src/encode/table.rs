@@ -75,7 +75,7 @@ impl Column {
     /// The code for being equal to another column: the one after its encoder's.
     fn equal_code(&self) -> Option<u32> {
         match (self.equal_to(), self.encoder.subcolumns().first()) {
-            (Some(_), Some(&SubColumn::Code { cardinality })) => Some(cardinality),
+            (Some(_), Some(&SubColumn::Code { cardinality, .. })) => Some(cardinality),
             _ => None,
         }
     }
@@ -151,7 +151,7 @@ impl TableEncoder {
                 let mut subcolumns = encoder.subcolumns();
                 if let Some(Follows::Equal(_)) = follows {
                     match (&encoder, subcolumns.as_mut_slice()) {
-                        (ColumnEncoder::Bins(_), [SubColumn::Code { cardinality }]) => *cardinality += 1,
+                        (ColumnEncoder::Bins(_), [code]) => *code = code.with_one_more(),
                         _ => return Err(invalid(field, "it cannot have a code for the value of another")),
                     }
                 }

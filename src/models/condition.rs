@@ -146,7 +146,7 @@ impl ConditionTable {
 
 fn cardinality(layout: &Layout, subcolumn: usize) -> usize {
     match layout.subcolumns.get(subcolumn) {
-        Some(SubColumn::Code { cardinality }) => *cardinality as usize,
+        Some(SubColumn::Code { cardinality, .. }) => *cardinality as usize,
         _ => 0,
     }
 }

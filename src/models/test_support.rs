@@ -45,7 +45,7 @@ pub(super) fn codes(cardinalities: &[u32]) -> Layout {
     Layout {
         given: 0,
         columns: (0..cardinalities.len()).map(|k| column(k..k + 1, true)).collect(),
-        subcolumns: cardinalities.iter().map(|&cardinality| SubColumn::Code { cardinality }).collect(),
+        subcolumns: cardinalities.iter().map(|&cardinality| SubColumn::codes(cardinality)).collect(),
     }
 }
 

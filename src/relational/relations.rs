@@ -240,7 +240,7 @@ impl Joint {
         let (mut owner, mut place, mut sibling) = (0..0, None, 0..0);
         if let Some(context) = &relations.context {
             owner = add(&mut subcolumns, &with_none(&context.owner.layout().subcolumns)?);
-            place = Some(add(&mut subcolumns, &[SubColumn::Code { cardinality: PLACES }]).start);
+            place = Some(add(&mut subcolumns, &[SubColumn::numbers(0, PLACES)]).start);
             if context.siblings {
                 sibling = add(&mut subcolumns, &with_none(&drawn)?);
             }
@@ -269,7 +269,7 @@ impl Joint {
     #[must_use]
     pub fn none(&self, subcolumn: usize) -> u32 {
         match self.layout.subcolumns.get(subcolumn) {
-            Some(SubColumn::Code { cardinality }) => cardinality - 1,
+            Some(SubColumn::Code { cardinality, .. }) => cardinality - 1,
             _ => 0,
         }
     }
@@ -284,7 +284,7 @@ pub fn place_code(number: u32) -> u32 {
 /// The same sub-columns, each with one more code: for there being none.
 fn with_none(subcolumns: &[SubColumn]) -> Result<Vec<SubColumn>> {
     let wider = |subcolumn: &SubColumn| match subcolumn {
-        SubColumn::Code { cardinality } => Ok(SubColumn::Code { cardinality: cardinality + 1 }),
+        SubColumn::Code { .. } => Ok(subcolumn.with_one_more()),
         SubColumn::Scalar => Err(SynthError::Internal("a context of scalars".to_owned())),
     };
     subcolumns.iter().map(wider).collect()

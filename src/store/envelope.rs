@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"sha256":"…64 hexadecimal digits…",
-//! "content":{ "format": 1, … }}
+//! "content":{ "format": 2, … }}
 //! ```
 //!
 //! The whole is plain JSON, and any flipped bit or missing byte of it is noticed before the content is looked at.
@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 /// The version of the formats that this build writes, and the newest that it reads.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
+/// The oldest version that it reads: codes of bins stood behind those of atoms before.
+const OLDEST: u32 = 2;
 
 const OPENING: &[u8] = b"{\"sha256\":\"";
 const DIGITS: usize = 64;
@@ -71,10 +73,9 @@ pub(super) fn unseal<T: DeserializeOwned>(path: &str, file: &[u8]) -> Result<T> 
     }
     let Content { content: Format { format } } =
         serde_json::from_slice(file).map_err(|error| damaged(format!("it is not a file of a model store: {error}")))?;
-    if format == 0 || format > FORMAT {
+    if !(OLDEST..=FORMAT).contains(&format) {
         return Err(damaged(format!(
-            "it has format version {format}, this build reads versions 1 to {FORMAT}; use the release that wrote it, or a \
-             newer one"
+            "it has format version {format}, this build reads versions {OLDEST} to {FORMAT}; use the release that wrote it"
         )));
     }
     let Content { content } =
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn every_bit_and_every_length_counts() {
-        let content = json!({"format": 1, "text": "a \"quoted\" ünïcode", "list": [1, 2.5, null]});
+        let content = json!({"format": FORMAT, "text": "a \"quoted\" ünïcode", "list": [1, 2.5, null]});
         let file = seal(&content).unwrap();
         assert_eq!(unseal::<Value>("f", &file).unwrap(), content);
         assert!(serde_json::from_slice::<Value>(&file).is_ok(), "the file is not plain JSON");
@@ -107,9 +108,11 @@ mod tests {
     }
 
     #[test]
-    fn a_format_of_the_future_is_told_from_damage() {
+    fn formats_of_the_past_and_the_future_are_told_from_damage() {
         let error = unseal::<Value>("f", &seal(&json!({"format": 7})).unwrap()).unwrap_err().to_string();
-        assert!(error.contains("format version 7") && error.contains("versions 1 to 1"), "{error}");
+        assert!(error.contains("format version 7") && error.contains("versions 2 to 2"), "{error}");
+        let error = unseal::<Value>("f", &seal(&json!({"format": 1})).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("format version 1") && error.contains("versions 2 to 2"), "{error}");
         let error = unseal::<Value>("f", &seal(&json!({"no": "format"})).unwrap()).unwrap_err().to_string();
         assert!(error.contains("format"), "{error}");
     }

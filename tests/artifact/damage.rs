@@ -152,8 +152,8 @@ async fn forged(weight: f32, from: &str, to: &str) -> (ModelStore, String) {
 
 #[tokio::test]
 async fn a_manifest_of_the_future_says_which_formats_are_read() {
-    let (_, error) = forged(25.0, "\"format\": 1", "\"format\": 2").await;
-    assert!(error.contains("format version 2, this build reads versions 1 to 1"), "{error}");
+    let (_, error) = forged(25.0, "\"format\": 2", "\"format\": 3").await;
+    assert!(error.contains("format version 3, this build reads versions 2 to 2"), "{error}");
 }
 
 #[tokio::test]

@@ -26,9 +26,10 @@ const ROWS_PER_BIN: f64 = 40.0;
 /// Quantiles kept per bin, both ends included.
 const SKETCH: usize = 9;
 
-/// Numbers as codes: null first if there are nulls, then *atoms* (values with a share of their own, NaN and infinities),
-/// then bins of about equal counts. A bin decodes through the quantile function of the values seen in it, so what is
-/// skewed within a bin stays skewed; no value is drawn uniformly between two edges that lie far apart.
+/// Numbers as codes: null first if there are nulls, then, in ascending order, *atoms* (values with a share of their own,
+/// NaN and infinities) and bins of about equal counts of the others. A bin decodes through the quantile function of the
+/// values seen in it, so what is skewed within a bin stays skewed; no value is drawn uniformly between two edges that lie far
+/// apart.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub(crate) struct Bins<W: Lane> {
@@ -45,7 +46,25 @@ pub(crate) struct Bins<W: Lane> {
     /// Per bin, [`SKETCH`] ascending places on the grid; bin `i` ends where bin `i + 1` begins.
     bins: Vec<Vec<Float>>,
     #[serde(skip)]
-    lookup: OnceLock<HashMap<W, u32, FixedState>>,
+    tables: OnceLock<Tables<W>>,
+}
+
+/// What follows from the rest.
+#[derive(Debug, Clone)]
+struct Tables<W> {
+    /// The codes of atoms.
+    atoms: HashMap<W, u32, FixedState>,
+    /// The codes of bins.
+    bins: Vec<u32>,
+    /// What codes stand for, but that of null.
+    places: Vec<Place>,
+}
+
+/// An atom or a bin, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Atom(usize),
+    Bin(usize),
 }
 
 impl<W: Lane> Bins<W> {
@@ -77,7 +96,7 @@ impl<W: Lane> Bins<W> {
             decimals: grid.decimals,
             single: grid.single,
             bins,
-            lookup: OnceLock::new(),
+            tables: OnceLock::new(),
         }
     }
 
@@ -90,22 +109,38 @@ impl<W: Lane> Bins<W> {
         Grid { min: self.min, max: self.max, step: self.step, decimals: self.decimals, single: self.single }
     }
 
-    fn first_bin(&self) -> usize {
-        usize::from(self.nullable) + self.atoms.len()
-    }
-
     pub(crate) fn nullable(&self) -> bool {
         self.nullable
     }
 
     #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn cardinality(&self) -> u32 {
-        (self.first_bin() + self.bins.len()) as u32
+        (usize::from(self.nullable) + self.atoms.len() + self.bins.len()) as u32
     }
 
-    fn lookup(&self) -> &HashMap<W, u32, FixedState> {
-        self.lookup
-            .get_or_init(|| (u32::from(self.nullable)..).zip(&self.atoms).map(|(code, value)| (*value, code)).collect())
+    /// Atoms stand among the bins, in the order of their values: after the bin that they lie in.
+    #[allow(clippy::cast_possible_truncation)]
+    fn tables(&self) -> &Tables<W> {
+        self.tables.get_or_init(|| {
+            let grid = self.grid();
+            let before = |atom: &W| self.bins.partition_point(|bin| bin[0].0 <= atom.offset(&grid));
+            let mut places: Vec<(usize, Place)> = (0..self.bins.len()).map(|bin| (bin, Place::Bin(bin))).collect();
+            places.extend(self.atoms.iter().enumerate().map(|(i, atom)| (before(atom), Place::Atom(i))));
+            // A bin of number i comes after the atoms that have i bins before them.
+            places.sort_by_key(|&(at, place)| (at, matches!(place, Place::Bin(_))));
+            let mut tables = Tables {
+                atoms: HashMap::default(),
+                bins: vec![0; self.bins.len()],
+                places: places.into_iter().map(|(_, place)| place).collect(),
+            };
+            for (code, place) in (u32::from(self.nullable)..).zip(&tables.places) {
+                match *place {
+                    Place::Atom(atom) => _ = tables.atoms.insert(self.atoms[atom], code),
+                    Place::Bin(bin) => tables.bins[bin] = code,
+                }
+            }
+            tables
+        })
     }
 
     pub(crate) fn prepare(&mut self, field: &Field) -> Result<()> {
@@ -114,7 +149,7 @@ impl<W: Lane> Bins<W> {
         if self.bins.is_empty() || self.bins.iter().any(|bin| bin.len() != SKETCH) || !ascending {
             return Err(invalid(field, "impossible bins"));
         }
-        if self.bins.len() > 1 << 16 || self.atoms.len() > 1 << 16 || self.lookup().len() != self.atoms.len() {
+        if self.bins.len() > 1 << 16 || self.atoms.len() > 1 << 16 || self.tables().atoms.len() != self.atoms.len() {
             return Err(invalid(field, "impossible atoms"));
         }
         if self.step == 0 || self.min > self.max || !self.min.is_finite() || !self.max.is_finite() {
@@ -130,16 +165,16 @@ impl<W: Lane> Bins<W> {
     #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn codes(&self, array: &dyn Array) -> Result<Vec<Option<u32>>> {
         let nulls = array.nulls().filter(|n| n.null_count() > 0);
-        let (lookup, grid, first_bin) = (self.lookup(), self.grid(), self.first_bin());
+        let (tables, grid) = (self.tables(), self.grid());
         let code = |(row, value): (usize, W)| {
             if nulls.is_some_and(|n| n.is_null(row)) {
                 return self.nullable.then_some(0);
             }
-            lookup.get(&value).copied().or_else(|| {
+            tables.atoms.get(&value).copied().or_else(|| {
                 value.is_finite().then(|| {
                     let place = value.offset(&grid);
                     let after = self.bins.partition_point(|bin| bin[0].0 <= place);
-                    (first_bin + after.saturating_sub(1)) as u32
+                    tables.bins[after.saturating_sub(1)]
                 })
             })
         };
@@ -148,7 +183,8 @@ impl<W: Lane> Bins<W> {
 
     /// Whether a code stands for many values.
     pub(crate) fn is_bin(&self, code: u32) -> bool {
-        code as usize >= self.first_bin()
+        let place = (code as usize).checked_sub(usize::from(self.nullable)).and_then(|at| self.tables().places.get(at));
+        matches!(place, Some(Place::Bin(_)))
     }
 
     pub(crate) fn decode(&self, input: &DecodeInput<'_>) -> Result<ArrayRef> {
@@ -160,16 +196,17 @@ impl<W: Lane> Bins<W> {
 
     /// The values of codes below the cardinality, `bits` giving the place within a bin.
     pub(crate) fn values(&self, field: &Field, codes: &[u32], bits: &[u32]) -> Result<ArrayRef> {
-        let (first_bin, grid) = (self.first_bin(), self.grid());
+        let (places, grid) = (&self.tables().places, self.grid());
         let value = |(&code, &bits): (&u32, &u32)| {
-            let code = code as usize;
-            if let Some(bin) = code.checked_sub(first_bin) {
-                let place = f64::from(unit(bits)) * (SKETCH - 1) as f64;
-                let at = (place as usize).min(SKETCH - 2);
-                let (low, high) = (self.bins[bin][at].0, self.bins[bin][at + 1].0);
-                W::at(low + (high - low) * (place - at as f64), &grid)
-            } else {
-                code.checked_sub(usize::from(self.nullable)).map_or(self.min, |atom| self.atoms[atom])
+            let Some(at) = (code as usize).checked_sub(usize::from(self.nullable)) else { return self.min };
+            match places[at] {
+                Place::Atom(atom) => self.atoms[atom],
+                Place::Bin(bin) => {
+                    let place = f64::from(unit(bits)) * (SKETCH - 1) as f64;
+                    let at = (place as usize).min(SKETCH - 2);
+                    let (low, high) = (self.bins[bin][at].0, self.bins[bin][at + 1].0);
+                    W::at(low + (high - low) * (place - at as f64), &grid)
+                }
             }
         };
         let values = codes.iter().zip(bits).map(value).collect();

@@ -132,15 +132,16 @@ impl ColumnEncoder {
     pub(crate) fn subcolumns(&self) -> Vec<SubColumn> {
         match self {
             Self::Null => vec![],
-            Self::Values(v) => match each_value!(v, e => e.cardinality()) {
-                0 | 1 => vec![],
-                cardinality => vec![SubColumn::Code { cardinality }],
+            Self::Values(v) => match (v, each_value!(v, e => e.cardinality())) {
+                (_, 0 | 1) => vec![],
+                (ValueEncoder::Bytes(_), cardinality) => vec![SubColumn::codes(cardinality)],
+                (_, cardinality) => vec![SubColumn::numbers(self.first_value(), cardinality)],
             },
             Self::Modes(m) => {
-                vec![SubColumn::Code { cardinality: each_mode!(m, e => e.cardinality()) }, SubColumn::Scalar]
+                vec![SubColumn::codes(each_mode!(m, e => e.cardinality())), SubColumn::Scalar]
             }
-            Self::Bins(b) => vec![SubColumn::Code { cardinality: each_bin!(b, e => e.cardinality()) }],
-            Self::Generated(i) if i.nullable() => vec![SubColumn::Code { cardinality: 2 }],
+            Self::Bins(b) => vec![SubColumn::numbers(self.first_value(), each_bin!(b, e => e.cardinality()))],
+            Self::Generated(i) if i.nullable() => vec![SubColumn::codes(2)],
             Self::Generated(_) => vec![],
         }
     }
@@ -241,6 +242,11 @@ impl ColumnEncoder {
             Self::Generated(i) => i.nullable(),
         };
         nullable.then_some(0)
+    }
+
+    /// The first code that is not null's.
+    fn first_value(&self) -> u32 {
+        u32::from(self.null_code().is_some())
     }
 
     /// The array of the rows asked for, of exactly the field's type.

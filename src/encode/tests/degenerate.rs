@@ -32,7 +32,7 @@ fn degenerate_columns_come_back() {
 fn a_constant_needs_no_codes() {
     assert!(unchanged(Arc::new(Int64Array::from(vec![7; 5]))).layout().subcolumns.is_empty());
     let encoder = unchanged(Arc::new(Int64Array::from(vec![Some(7), None])));
-    assert_eq!(encoder.layout().subcolumns, [SubColumn::Code { cardinality: 2 }]);
+    assert_eq!(encoder.layout().subcolumns, [SubColumn::numbers(1, 2)]);
 }
 
 #[test]

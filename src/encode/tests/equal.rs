@@ -72,7 +72,7 @@ fn a_value_that_the_column_never_has_is_not_taken_over() {
     let encoder = fit_codes(&batch);
     let mut rows = encode(&encoder, &batch);
     let same = match encoder.layout().subcolumns[1] {
-        SubColumn::Code { cardinality } => cardinality - 1,
+        SubColumn::Code { cardinality, .. } => cardinality - 1,
         SubColumn::Scalar => panic!("a code"),
     };
     rows.subcolumns[1] = SubColumnData::Code8(vec![u8::try_from(same).unwrap(); ROWS as usize]);

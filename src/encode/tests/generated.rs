@@ -168,7 +168,7 @@ fn nulls_are_learned_and_stay_where_the_codes_say() {
         Arc::new(StringArray::from_iter((0..900).map(|i| (i % 3 != 0).then(|| format!("K{i:06}"))))) as ArrayRef,
     )]);
     let encoder = fit(&batch);
-    assert_eq!(encoder.layout().subcolumns, [SubColumn::Code { cardinality: 2 }]);
+    assert_eq!(encoder.layout().subcolumns, [SubColumn::codes(2)]);
     let back = round_trip(&encoder, &batch);
     assert_eq!(back.column(0).logical_nulls(), batch.column(0).logical_nulls());
 }

@@ -44,7 +44,7 @@ fn encode(encoder: &TableEncoder, batch: &RecordBatch) -> EncodedRows {
     for (data, kind) in out.subcolumns.iter().zip(&encoder.layout().subcolumns) {
         assert_eq!(data.len(), batch.num_rows());
         match kind {
-            SubColumn::Code { cardinality } => assert!((0..data.len()).all(|row| data.code(row) < *cardinality)),
+            SubColumn::Code { cardinality, .. } => assert!((0..data.len()).all(|row| data.code(row) < *cardinality)),
             SubColumn::Scalar => {
                 let SubColumnData::Scalar(values) = data else { panic!("a scalar sub-column") };
                 assert!(values.iter().all(|v| v.abs() <= 1.0));

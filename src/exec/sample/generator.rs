@@ -68,7 +68,7 @@ fn condition(given: &Given, encoder: &TableEncoder) -> Condition {
 
 fn cardinality(layout: &Layout, subcolumn: usize) -> usize {
     match layout.subcolumns[subcolumn] {
-        SubColumn::Code { cardinality } => cardinality as usize,
+        SubColumn::Code { cardinality, .. } => cardinality as usize,
         SubColumn::Scalar => 0,
     }
 }

@@ -7,6 +7,7 @@
 //! any others; generation goes by the table's own order, which is learned best.
 
 mod config;
+mod cosines;
 mod model;
 mod network;
 mod sampler;

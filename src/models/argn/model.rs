@@ -32,7 +32,7 @@ pub(super) struct ArgnModel {
 /// The cardinality of every sub-column.
 pub(super) fn cardinalities(layout: &Layout) -> Result<Vec<usize>> {
     let of = |subcolumn: &SubColumn| match subcolumn {
-        SubColumn::Code { cardinality } => Ok(*cardinality as usize),
+        SubColumn::Code { cardinality, .. } => Ok(*cardinality as usize),
         SubColumn::Scalar => Err(SynthError::Model("a scalar sub-column; this model learns codes only".to_owned())),
     };
     layout.subcolumns.iter().map(of).collect()

@@ -1,10 +1,13 @@
 //! The networks, their likelihood and its gradients, written out by hand.
 //!
 //! Column `k` has codes `0..K_k` and an embedding `E_k: [K_k, d_k]`. With `x` the row's embeddings side by side
-//! (`[D]`, invisible columns zero), the logits of column `k` are `relu(x W_k + b_k) V_k + c_k`.
+//! (`[D]`, invisible columns zero), the logits of column `k` are `relu(x W_k + b_k) V_k + c_k`. `E_k` and `V_k` have smooth
+//! parts where codes stand for numbers (see [`cosines`](super::cosines)).
 
+use super::cosines::{self, Cosines};
 use crate::{
     Result,
+    encode::Ascending,
     models::embedding::embedding_width,
     noise::{Noise, Purpose},
     torch::{Adam, Average, Parameters, Team, kernels::dropout::dropout_mask, multiply},
@@ -23,6 +26,14 @@ pub(super) struct Column {
     pub(super) at: usize,
     /// Width of its embedding.
     pub(super) width: usize,
+}
+
+/// What columns are learned from at first.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Start {
+    /// Of every code, in the rows to learn from.
+    pub(super) frequencies: Vec<f32>,
+    pub(super) ascending: Ascending,
 }
 
 /// The columns of a table whose embeddings are at most `widest`, and `D`.
@@ -55,6 +66,17 @@ pub(super) fn shapes(columns: &[Column], given: usize, total: usize, width: usiz
     columns.iter().enumerate().flat_map(of).collect()
 }
 
+/// Shape of the parameters of smooth parts, which follow the others: `embedding_cosines.k` `[m, d]` and, of columns that are
+/// learned, `head_cosines.k` `[width, m]`.
+fn smooth_shapes(columns: &[Column], given: usize, width: usize, start: &[Start]) -> Vec<(String, usize, usize)> {
+    let of = |(k, (column, start)): (usize, (&Column, &Start))| {
+        let m = cosines::count(start.ascending);
+        let shapes = [(format!("embedding_cosines.{k}"), m, column.width), (format!("head_cosines.{k}"), width, m)];
+        shapes.into_iter().take(if m == 0 { 0 } else { 1 + usize::from(k >= given) })
+    };
+    columns.iter().zip(start).enumerate().flat_map(of).collect()
+}
+
 const PER_COLUMN: usize = 5;
 const EMBEDDING: usize = 0;
 const INPUT: usize = 1;
@@ -71,6 +93,8 @@ pub(super) struct Network {
     total: i64,
     width: i64,
     device: Device,
+    /// Of columns whose codes stand for numbers.
+    cosines: Vec<Option<Cosines>>,
     pub(super) parameters: Parameters,
     /// What is validated and kept.
     pub(super) average: Average,
@@ -89,6 +113,11 @@ pub(super) struct Regularisation {
 
 /// Decay per step of the average of the parameters.
 const AVERAGING: f64 = 0.99;
+
+/// Standard deviations of embeddings at the start: of those without a smooth part, of the free and the smooth part.
+const ALONE: f32 = 0.5;
+const FREE: f32 = 0.25;
+const SMOOTH: f32 = 0.3;
 
 /// Rows to learn from or to judge.
 #[derive(Debug)]
@@ -129,17 +158,31 @@ struct Inputs {
 }
 
 impl Network {
-    /// Networks at their start; `frequencies` of every column's codes give the heads' biases.
+    /// Networks at their start; the frequencies of every column's codes give the heads' biases.
     pub(super) fn new(
         (columns, total): (Vec<Column>, usize),
         given: usize,
         width: usize,
-        frequencies: &[Vec<f32>],
+        start: &[Start],
         regularisation: Regularisation,
         noise: &Noise,
         device: Device,
     ) -> Result<Self> {
-        let parameters = Parameters::new(shapes(&columns, given, total, width), Kind::Float, device)?;
+        let mut all = shapes(&columns, given, total, width);
+        let plain = all.len();
+        all.extend(smooth_shapes(&columns, given, width, start));
+        let mut next = plain;
+        let mut cosines = Vec::with_capacity(columns.len());
+        for (k, Start { frequencies, ascending }) in start.iter().enumerate() {
+            if cosines::count(*ascending) == 0 {
+                cosines.push(None);
+                continue;
+            }
+            let parameters = (next, (k >= given).then_some(next + 1));
+            next += 1 + usize::from(k >= given);
+            cosines.push(Some(Cosines::new(*ascending, frequencies, parameters, device)?));
+        }
+        let parameters = Parameters::new(all, Kind::Float, device)?;
         let average = Average::new(&parameters, AVERAGING)?;
         let mut network = Self {
             columns,
@@ -147,6 +190,7 @@ impl Network {
             total: total as i64,
             width: width as i64,
             device,
+            cosines,
             parameters,
             average,
             weight_decay: regularisation.weight_decay,
@@ -157,23 +201,31 @@ impl Network {
             let (rows, columns) = master.size2()?;
             let mut values = vec![0f32; (rows * columns) as usize];
             let purpose = noise.purpose(&format!("initial/{name}"));
-            let (column, which) =
-                index.checked_sub(given).map_or((index, EMBEDDING), |i| (given + i / PER_COLUMN, i % PER_COLUMN));
-            match which {
-                EMBEDDING => {
-                    purpose.fill_normal(0, &mut values);
-                    values.iter_mut().for_each(|v| *v *= 0.5);
+            let mut normal = |scale: f32| {
+                purpose.fill_normal(0, &mut values);
+                values.iter_mut().for_each(|v| *v *= scale);
+            };
+            if index >= plain {
+                // The heads' smooth parts begin at zero, as their free parts nearly do.
+                if network.cosines.iter().flatten().any(|cosines| cosines.embedding == index) {
+                    normal(SMOOTH);
                 }
-                INPUT | HEAD => {
-                    purpose.fill_uniform(0, &mut values);
-                    let bound = if which == INPUT { 1.0 } else { 0.5 } / (rows as f32).sqrt();
-                    values.iter_mut().for_each(|v| *v = (*v * 2.0 - 1.0) * bound);
+            } else {
+                let (column, which) =
+                    index.checked_sub(given).map_or((index, EMBEDDING), |i| (given + i / PER_COLUMN, i % PER_COLUMN));
+                match which {
+                    EMBEDDING => normal(if network.cosines[column].is_some() { FREE } else { ALONE }),
+                    INPUT | HEAD => {
+                        purpose.fill_uniform(0, &mut values);
+                        let bound = if which == INPUT { 1.0 } else { 0.5 } / (rows as f32).sqrt();
+                        values.iter_mut().for_each(|v| *v = (*v * 2.0 - 1.0) * bound);
+                    }
+                    HEAD_BIAS => {
+                        let logs = start[column].frequencies.iter().map(|f| (f + 1e-6).ln());
+                        values.iter_mut().zip(logs).for_each(|(v, log)| *v = log);
+                    }
+                    _ => {}
                 }
-                HEAD_BIAS => {
-                    let logs = frequencies[column].iter().map(|f| (f + 1e-6).ln());
-                    values.iter_mut().zip(logs).for_each(|(v, log)| *v = log);
-                }
-                _ => {}
             }
             master.f_copy_(&Tensor::f_from_slice(&values)?.f_view([rows, columns])?)?;
         }
@@ -194,13 +246,41 @@ impl Network {
         self.parameters.gradient(self.parameter(column, which))
     }
 
+    /// The embedding of column `k`, `[K, d]`.
+    fn embedding(&self, k: usize) -> Result<Tensor> {
+        let free = self.weight(k, EMBEDDING)?;
+        let Some(cosines) = &self.cosines[k] else { return Ok(free) };
+        cosines.embed(&free, &self.parameters.weight(cosines.embedding)?)
+    }
+
+    /// The head of column `k`, `[width, K]`.
+    fn head(&self, k: usize) -> Result<Tensor> {
+        let free = self.weight(k, HEAD)?;
+        let smooth = self.cosines[k].as_ref().and_then(|cosines| Some((cosines, cosines.head?)));
+        let Some((cosines, smooth)) = smooth else { return Ok(free) };
+        cosines.head(&free, &self.parameters.weight(smooth)?)
+    }
+
+    /// What a model keeps: the tensors of [`shapes`], by name.
+    pub(super) fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut tensors = self.parameters.named(&self.parameters.master)?;
+        tensors.truncate(self.given + (self.columns.len() - self.given) * PER_COLUMN);
+        for k in 0..self.columns.len() {
+            tensors[self.parameter(k, EMBEDDING)].1 = self.embedding(k)?;
+            if k >= self.given {
+                tensors[self.parameter(k, HEAD)].1 = self.head(k)?;
+            }
+        }
+        Ok(tensors)
+    }
+
     fn inputs(&self, batch: &Batch) -> Result<Inputs> {
         let options = (Kind::Float, self.device);
         let x = Tensor::f_empty([batch.rows, self.total], options)?;
         let ranks = Tensor::f_empty([batch.rows - batch.ordered, self.total], options)?;
         for (k, column) in self.columns.iter().enumerate() {
             let place = |t: &Tensor| t.f_narrow(1, column.at as i64, column.width as i64);
-            place(&x)?.f_copy_(&self.weight(k, EMBEDDING)?.f_index_select(0, &batch.codes[k])?)?;
+            place(&x)?.f_copy_(&self.embedding(k)?.f_index_select(0, &batch.codes[k])?)?;
             place(&ranks)?.f_copy_(&batch.ranks[k].f_expand([-1, column.width as i64], false)?)?;
         }
         Ok(Inputs { x, ranks })
@@ -221,8 +301,8 @@ impl Network {
     }
 
     /// Log-probabilities of column `k`, `[rows, K]`.
-    fn log_probabilities(&self, k: usize, hidden: &Tensor) -> Result<Tensor> {
-        let logits = self.weight(k, HEAD_BIAS)?.f_addmm(hidden, &self.weight(k, HEAD)?)?;
+    fn log_probabilities(&self, k: usize, hidden: &Tensor, head: &Tensor) -> Result<Tensor> {
+        let logits = self.weight(k, HEAD_BIAS)?.f_addmm(hidden, head)?;
         Ok(logits.f_log_softmax(-1, Kind::Float)?)
     }
 
@@ -232,7 +312,7 @@ impl Network {
         let mut loss = 0.0;
         for k in self.given..self.columns.len() {
             let (hidden, _, _) = self.hidden(k, batch, &inputs)?;
-            let logs = self.log_probabilities(k, &hidden)?;
+            let logs = self.log_probabilities(k, &hidden, &self.head(k)?)?;
             loss -=
                 logs.f_gather(1, &batch.codes[k].f_view([-1, 1])?, false)?.f_sum(Kind::Double)?.f_double_value(&[])?;
         }
@@ -263,6 +343,9 @@ impl Network {
             let _ = gradient.f_zero_()?;
             let by_vector = by_x.f_narrow(1, column.at as i64, column.width as i64)?;
             let _ = gradient.f_index_add_(0, &batch.codes[k], &by_vector)?;
+            if let Some(cosines) = &self.cosines[k] {
+                self.parameters.gradient(cosines.embedding)?.f_copy_(&cosines.by_embedding(&gradient)?)?;
+            }
         }
         Ok(first + second)
     }
@@ -271,7 +354,8 @@ impl Network {
     fn column_gradients(&self, k: usize, batch: &Batch, inputs: &Inputs, kept: &Tensor, by_x: &Tensor) -> Result<f64> {
         let (hidden, seen, mask) = self.hidden(k, batch, inputs)?;
         let hidden = hidden.f_mul(kept)?;
-        let logs = self.log_probabilities(k, &hidden)?;
+        let head = self.head(k)?;
+        let logs = self.log_probabilities(k, &hidden, &head)?;
         let codes = batch.codes[k].f_view([-1, 1])?;
         let share = 1.0 / batch.rows as f64;
         let loss = -logs.f_gather(1, &codes, false)?.f_sum(Kind::Double)?.f_double_value(&[])? * share;
@@ -279,10 +363,15 @@ impl Network {
         let _ = by_logits.f_scatter_add_(1, &codes, &codes.f_full_like(-1.0)?.f_to_kind(Kind::Float)?)?;
         let _ = by_logits.f_mul_scalar_(share)?;
         multiply(&hidden.f_tr()?, &by_logits, &self.gradient(k, HEAD)?)?;
+        if let Some(cosines) = &self.cosines[k]
+            && let Some(smooth) = cosines.head
+        {
+            self.parameters.gradient(smooth)?.f_copy_(&cosines.by_head(&self.gradient(k, HEAD)?)?)?;
+        }
         let sum = |t: &Tensor| t.f_sum_dim_intlist(0, true, Kind::Float);
         self.gradient(k, HEAD_BIAS)?.f_copy_(&sum(&by_logits)?)?;
         let slope = hidden.f_gt(0.0)?.f_mul(kept)?;
-        let by_hidden = by_logits.f_mm(&self.weight(k, HEAD)?.f_tr()?)?.f_mul(&slope)?;
+        let by_hidden = by_logits.f_mm(&head.f_tr()?)?.f_mul(&slope)?;
         self.gradient(k, BIAS)?.f_copy_(&sum(&by_hidden)?)?;
 
         let (weight, gradient) = (self.weight(k, INPUT)?, self.gradient(k, INPUT)?);
@@ -318,6 +407,7 @@ impl Network {
     pub(super) fn averaged(&self) -> Result<Self> {
         Ok(Self {
             columns: self.columns.clone(),
+            cosines: self.cosines.iter().map(|c| c.as_ref().map(Cosines::shallow_clone)).collect(),
             parameters: self.parameters.with_values(&self.average.values)?,
             average: self.average.shallow_clone(),
             ..*self
@@ -330,15 +420,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// Of columns with 3, 4 and 5 codes, eight rows, three of them in random orders.
+    /// Of columns with 3, 4 and 12 codes, eleven of the last being numbers; eight rows, three of them in random orders.
     fn setting() -> (Network, Batch, Vec<Vec<i64>>, Vec<f32>) {
-        let frequencies = [3usize, 4, 5].map(|k| vec![1.0 / k as f32; k]);
+        let start = [(3, 0..0), (4, 0..0), (12, 1..12)].map(|(k, numbers)| Start {
+            frequencies: vec![1.0 / k as f32; k],
+            ascending: Ascending { start: numbers.start, end: numbers.end },
+        });
         let noise = Noise::new(3, b"test");
         let regularisation = Regularisation { weight_decay: 0.0, dropout: 0.25 };
-        let columns = columns(&[3, 4, 5], 3);
-        let network = Network::new(columns, 0, 6, &frequencies, regularisation, &noise, Device::Cpu).unwrap();
+        let columns = columns(&[3, 4, 12], 3);
+        let network = Network::new(columns, 0, 6, &start, regularisation, &noise, Device::Cpu).unwrap();
         let codes: Vec<Vec<i64>> =
-            [3i64, 4, 5].iter().map(|&k| (0..8).map(|row| (row * 7 + 2) % k).collect()).collect();
+            [3i64, 4, 12].iter().map(|&k| (0..8).map(|row| (row * 7 + 2) % k).collect()).collect();
         let ranks = vec![2.0, 0.0, 1.0, 0.0, 1.0, 2.0, 1.0, 2.0, 0.0];
         let batch = Batch::new(&codes, &ranks, Device::Cpu).unwrap();
         (network, batch, codes, ranks)
@@ -347,9 +440,20 @@ mod tests {
     #[test]
     fn gradients_are_those_of_automatic_differentiation() {
         let (network, batch, codes, ranks) = setting();
+        // At its start the smooth head is zero.
+        let _ = network.parameters.master(16).unwrap().fill_(0.1);
         let dropout = Noise::new(1, b"test").purpose("dropout");
         let masters: Vec<Tensor> =
-            (0..15).map(|i| network.parameters.master(i).unwrap().copy().set_requires_grad(true)).collect();
+            (0..17).map(|i| network.parameters.master(i).unwrap().copy().set_requires_grad(true)).collect();
+        let smooth = network.cosines[2].as_ref().unwrap();
+        let embeddings = [0, 1, 2].map(|k| match k {
+            2 => smooth.embed(&masters[10], &masters[15]).unwrap(),
+            _ => masters[k * 5 + EMBEDDING].shallow_clone(),
+        });
+        let heads = [0, 1, 2].map(|k| match k {
+            2 => smooth.head(&masters[13], &masters[16]).unwrap(),
+            _ => masters[k * 5 + HEAD].shallow_clone(),
+        });
         let mut loss = Tensor::from(0f32);
         for k in 0..3 {
             let kept = network.kept_units(8, &dropout, 5 * 3 + k as u64).unwrap();
@@ -361,14 +465,13 @@ mod tests {
                         f32::from(u8::from(before))
                     })
                     .collect();
-                let embedded = masters[j * 5 + EMBEDDING].index_select(0, &Tensor::from_slice(&codes[j]));
+                let embedded = embeddings[j].index_select(0, &Tensor::from_slice(&codes[j]));
                 assert_eq!(embedded.size(), [8, column.width as i64]);
                 parts.push(embedded * Tensor::from_slice(&seen).view([8, 1]));
             }
             let x = Tensor::cat(&parts, 1);
             let hidden = (x.matmul(&masters[k * 5 + INPUT]) + &masters[k * 5 + BIAS]).relu() * kept;
-            let logs =
-                (hidden.matmul(&masters[k * 5 + HEAD]) + &masters[k * 5 + HEAD_BIAS]).log_softmax(-1, Kind::Float);
+            let logs = (hidden.matmul(&heads[k]) + &masters[k * 5 + HEAD_BIAS]).log_softmax(-1, Kind::Float);
             let chosen = logs.gather(1, &Tensor::from_slice(&codes[k]).view([8, 1]), false);
             loss -= chosen.mean(Kind::Float);
         }
@@ -392,7 +495,7 @@ mod tests {
         // Only the last column's likelihood may change when its own codes do.
         let inputs = |codes: &[Vec<i64>]| network.inputs(&Batch::new(codes, &[], Device::Cpu).unwrap()).unwrap().x;
         let mut changed = codes.clone();
-        changed[2].iter_mut().for_each(|code| *code = (*code + 1) % 5);
+        changed[2].iter_mut().for_each(|code| *code = (*code + 1) % 12);
         assert_ne!(inputs(&codes), inputs(&changed));
         let batch = Batch::new(&changed, &[], Device::Cpu).unwrap();
         let hidden = |k: usize, codes: &[Vec<i64>]| {

@@ -3,10 +3,11 @@
 use super::{
     config::Config,
     model::{Settings, cardinalities},
-    network::{Batch, Network, Regularisation, columns},
+    network::{Batch, Network, Regularisation, Start, columns},
 };
 use crate::{
     Result,
+    encode::{SubColumn, SubColumnData},
     models::{
         FitOptions, HostTensor, ModelState, TrainingData,
         embedding::frequencies,
@@ -44,14 +45,16 @@ impl<'a> ArgnLearner<'a> {
         let config = Config::new(options, split.train.len(), data.layout.given);
         let noise = Noise::new(options.seed, b"training");
         let cardinalities = cardinalities(data.layout)?;
-        let frequencies: Vec<_> = (data.rows.subcolumns.iter().zip(&cardinalities))
-            .map(|(codes, &cardinality)| frequencies(codes, cardinality, &split.train))
-            .collect();
+        let start = |((codes, subcolumn), &cardinality): ((&SubColumnData, &SubColumn), &usize)| Start {
+            frequencies: frequencies(codes, cardinality, &split.train),
+            ascending: subcolumn.ascending(),
+        };
+        let start: Vec<Start> =
+            (data.rows.subcolumns.iter()).zip(&data.layout.subcolumns).zip(&cardinalities).map(start).collect();
         let columns = columns(&cardinalities, config.embedding_width);
         let regularisation =
             Regularisation { weight_decay: config.shrinkage / split.train.len() as f64, dropout: config.dropout };
-        let network =
-            Network::new(columns, data.layout.given, config.width, &frequencies, regularisation, &noise, device)?;
+        let network = Network::new(columns, data.layout.given, config.width, &start, regularisation, &noise, device)?;
         Ok(Self {
             team: Team::new(if device == Device::Cpu { options.threads.min(2) } else { 1 })?,
             data: *data,
@@ -66,7 +69,7 @@ impl<'a> ArgnLearner<'a> {
     }
 
     fn batch(&self, rows: &[u32], ranks: &[f32]) -> Result<Batch> {
-        let of = |codes: &crate::encode::SubColumnData| -> Vec<i64> {
+        let of = |codes: &SubColumnData| -> Vec<i64> {
             rows.iter().map(|&row| i64::from(codes.code(row as usize))).collect()
         };
         let codes: Vec<_> = self.data.rows.subcolumns.iter().map(of).collect();
@@ -136,8 +139,7 @@ impl Learner for ArgnLearner<'_> {
     }
 
     fn model_state(&self) -> Result<ModelState> {
-        let network = &self.network;
-        let tensors = network.parameters.named(&network.average.values)?.into_iter();
+        let tensors = self.network.averaged()?.tensors()?.into_iter();
         let tensors = tensors.map(|(name, t)| Ok((name, HostTensor::of(&t)?))).collect::<Result<_>>()?;
         Ok(ModelState { settings: self.settings()?, tensors })
     }

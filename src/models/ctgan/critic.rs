@@ -414,7 +414,7 @@ mod tests {
 
     fn dense() -> Dense {
         let column = |at: usize, discrete| ColumnLayout { subcolumns: at..at + 1, discrete };
-        let code = |cardinality: usize| SubColumn::Code { cardinality: cardinality as u32 };
+        let code = |cardinality: usize| SubColumn::codes(cardinality as u32);
         let layout = Layout {
             given: 0,
             columns: vec![column(0, false), column(1, true), column(2, false), column(3, false)],

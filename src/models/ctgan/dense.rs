@@ -68,14 +68,14 @@ impl Dense {
                     width += 1;
                     Segment::Scalar { at: width - 1 }
                 }
-                SubColumn::Code { cardinality } if cardinality <= threshold => {
+                SubColumn::Code { cardinality, .. } if cardinality <= threshold => {
                     let cardinality = cardinality as usize;
                     let (at, distribution) = (width, distributions);
                     width += cardinality;
                     distributions += 1;
                     Segment::OneHot { at, cardinality, distribution }
                 }
-                SubColumn::Code { cardinality } => {
+                SubColumn::Code { cardinality, .. } => {
                     let cardinality = cardinality as usize;
                     let first = tables.last().map_or(0, |last: &Table| last.first + last.cardinality);
                     let width_of = embedding_width(cardinality, 2 * WIDEST).div_ceil(2);
@@ -93,7 +93,7 @@ impl Dense {
             Self { segments, width, tables, conditions: Vec::new(), condition_width: 0, condition_count: 0 };
         for column in layout.columns.iter().filter(|column| column.discrete) {
             let subcolumn = column.subcolumns.start;
-            let Some(SubColumn::Code { cardinality }) = layout.subcolumns.get(subcolumn).copied() else { continue };
+            let Some(SubColumn::Code { cardinality, .. }) = layout.subcolumns.get(subcolumn).copied() else { continue };
             if column.subcolumns.is_empty() || cardinality > CONDITION_LIMIT {
                 continue;
             }

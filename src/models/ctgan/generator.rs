@@ -435,7 +435,7 @@ mod tests {
                 ColumnLayout { subcolumns: 1..2, discrete: true },
                 ColumnLayout { subcolumns: 2..3, discrete: false },
             ],
-            subcolumns: vec![SubColumn::Code { cardinality: 3 }, SubColumn::Code { cardinality: 9 }, SubColumn::Scalar],
+            subcolumns: vec![SubColumn::codes(3), SubColumn::codes(9), SubColumn::Scalar],
         };
         let dense = Arc::new(Dense::new(&layout, 6));
         let noise = Noise::new(1, b"test");

@@ -79,7 +79,7 @@ impl Validator {
         let mut features: Vec<Feature> = Vec::new();
         for (index, subcolumn) in layout.subcolumns.iter().enumerate() {
             match subcolumn {
-                SubColumn::Code { cardinality } => {
+                SubColumn::Code { cardinality, .. } => {
                     let scalar =
                         matches!(layout.subcolumns.get(index + 1), Some(SubColumn::Scalar)).then_some(index + 1);
                     features.push(Feature::new(Some(index), scalar, *cardinality as usize, table, held_out));
@@ -224,7 +224,7 @@ mod tests {
                 ColumnLayout { subcolumns: 0..1, discrete: true },
                 ColumnLayout { subcolumns: 1..3, discrete: false },
             ],
-            subcolumns: vec![SubColumn::Code { cardinality: 4 }, SubColumn::Code { cardinality: 2 }, SubColumn::Scalar],
+            subcolumns: vec![SubColumn::codes(4), SubColumn::codes(2), SubColumn::Scalar],
         };
         let mut out = EncodedRows::with_capacity(&layout, rows);
         for row in 0..rows as u32 {

@@ -58,18 +58,18 @@ impl Dense {
                     dense.slots += slots;
                     (Part::Scalar { at, slots, first: dense.slots - slots }, slots)
                 }
-                SubColumn::Code { cardinality } if cardinality <= threshold => {
+                SubColumn::Code { cardinality, .. } if cardinality <= threshold => {
                     let cardinality = cardinality as usize;
                     (Part::OneHot { at, cardinality }, cardinality)
                 }
-                SubColumn::Code { cardinality } => {
+                SubColumn::Code { cardinality, .. } => {
                     let cardinality = cardinality as usize;
                     let width = embedding_width(cardinality, WIDEST);
                     tables += 1;
                     (Part::Embedded { at, width, cardinality, table: tables - 1 }, width)
                 }
             };
-            before = if let SubColumn::Code { cardinality } = *subcolumn { cardinality } else { 1 };
+            before = if let SubColumn::Code { cardinality, .. } = *subcolumn { cardinality } else { 1 };
             dense.parts.push(part);
             dense.width += width;
         }

@@ -398,7 +398,7 @@ mod tests {
 
     /// A one-hot code; a code of two modes with a scalar, constant in the first; an embedded code; a lone scalar.
     fn setting() -> (Network, CodeMatrix) {
-        let code = |cardinality| SubColumn::Code { cardinality };
+        let code = SubColumn::codes;
         let layout = Layout {
             given: 0,
             columns: vec![column(0..1, true), column(1..3, false), column(3..4, true), column(4..6, false)],

@@ -19,12 +19,7 @@ fn planted(rows: usize) -> (Layout, CodeMatrix) {
     let layout = Layout {
         given: 0,
         columns: vec![column(0..1, true), column(1..2, true), column(2..4, false)],
-        subcolumns: vec![
-            SubColumn::Code { cardinality: 3 },
-            SubColumn::Code { cardinality: 3 },
-            SubColumn::Code { cardinality: 3 },
-            SubColumn::Scalar,
-        ],
+        subcolumns: vec![SubColumn::codes(3), SubColumn::codes(3), SubColumn::codes(3), SubColumn::Scalar],
     };
     let mut out = EncodedRows::with_capacity(&layout, rows);
     for [a, noisy, b, x, y, z] in words(rows) {
@@ -244,7 +239,7 @@ fn a_state_that_does_not_fit_is_refused() {
         assert!(refuse(cut, &layout).contains(&format!("`{name}` has shape")));
     }
     let mut other = layout.clone();
-    other.subcolumns[0] = SubColumn::Code { cardinality: 4 };
+    other.subcolumns[0] = SubColumn::codes(4);
     assert!(refuse(state.clone(), &other).contains("has shape"));
     let mut settings = state;
     settings.settings = serde_json::json!({ "latent": 16 });

@@ -49,7 +49,7 @@ impl<'a> TvaeLearner<'a> {
         let config = Config::new(options, rows.len());
         let dense = Arc::new(Dense::new(data.layout, EMBEDDING_THRESHOLD));
         let of = |(data, subcolumn): (_, &SubColumn)| match *subcolumn {
-            SubColumn::Code { cardinality } => frequencies(data, cardinality as usize, rows),
+            SubColumn::Code { cardinality, .. } => frequencies(data, cardinality as usize, rows),
             SubColumn::Scalar => Vec::new(),
         };
         let frequencies: Vec<_> = data.rows.subcolumns.iter().zip(&data.layout.subcolumns).map(of).collect();

@@ -1,0 +1,120 @@
+//! What codes that stand for numbers have in common with their neighbours.
+//!
+//! The embedding and the head of a column of `K` codes are free matrices plus smooth ones: `E = U + B C`, `V = W + D Bᵀ`,
+//! with fixed `B: [K, m]`, `B[c, j] = cos(π (j + 1) q_c) / √(j + 1)` at the quantile `q_c` in the middle of code `c`, and
+//! zero for codes that are no numbers. So a row of one bin says something about the bins beside it, which free matrices
+//! alone would have to learn bin by bin; cf. periodic features of numbers (Gorishniy et al., "On Embeddings for Numerical
+//! Features in Tabular Deep Learning", 2022, §3.3). A trained model holds `E` and `V`: to draw rows costs nothing more.
+
+use crate::{Result, encode::Ascending};
+use std::f64::consts::PI;
+use tch::{Device, Tensor};
+
+/// Cosines at most.
+const COSINES: usize = 24;
+/// A column with fewer numbers has none.
+const NUMBERS: usize = 8;
+
+/// The cosines of a column, and where the parameters of its smooth parts are.
+#[derive(Debug)]
+pub(super) struct Cosines {
+    /// `B`, f32 `[K, m]`.
+    basis: Tensor,
+    /// The number of `C`, `[m, width of the embedding]`.
+    pub(super) embedding: usize,
+    /// The number of `D`, `[hidden units, m]`; none for a column that is not learned.
+    pub(super) head: Option<usize>,
+}
+
+/// How many cosines a column has.
+pub(super) fn count(ascending: Ascending) -> usize {
+    let numbers = (ascending.end - ascending.start) as usize;
+    if numbers < NUMBERS { 0 } else { COSINES.min(numbers / 2) }
+}
+
+impl Cosines {
+    /// Of a column with codes of these `frequencies`, [`count`] of which is not 0.
+    #[allow(clippy::cast_possible_truncation)]
+    pub(super) fn new(
+        ascending: Ascending,
+        frequencies: &[f32],
+        (embedding, head): (usize, Option<usize>),
+        device: Device,
+    ) -> Result<Self> {
+        let m = count(ascending);
+        let numbers = ascending.start as usize..ascending.end as usize;
+        // A code that no row to learn from has still lies somewhere.
+        let weight = |code: usize| f64::from(frequencies[code]) + 1e-9;
+        let total: f64 = numbers.clone().map(weight).sum();
+        let mut values = vec![0f32; frequencies.len() * m];
+        let mut below = 0.0;
+        for code in numbers {
+            let quantile = (below + weight(code) / 2.0) / total;
+            below += weight(code);
+            for (j, value) in values[code * m..][..m].iter_mut().enumerate() {
+                let frequency = (j + 1) as f64;
+                *value = ((PI * frequency * quantile).cos() / frequency.sqrt()) as f32;
+            }
+        }
+        let basis = Tensor::f_from_slice(&values)?.f_view([frequencies.len() as i64, m as i64])?.f_to_device(device)?;
+        Ok(Self { basis, embedding, head })
+    }
+
+    /// `U + B C`.
+    pub(super) fn embed(&self, free: &Tensor, smooth: &Tensor) -> Result<Tensor> {
+        Ok(free.f_addmm(&self.basis, smooth)?)
+    }
+
+    /// The gradient by `C`, of that by `U`.
+    pub(super) fn by_embedding(&self, gradient: &Tensor) -> Result<Tensor> {
+        Ok(self.basis.f_tr()?.f_mm(gradient)?)
+    }
+
+    /// `W + D Bᵀ`.
+    pub(super) fn head(&self, free: &Tensor, smooth: &Tensor) -> Result<Tensor> {
+        Ok(free.f_addmm(smooth, &self.basis.f_tr()?)?)
+    }
+
+    /// The gradient by `D`, of that by `W`.
+    pub(super) fn by_head(&self, gradient: &Tensor) -> Result<Tensor> {
+        Ok(gradient.f_mm(&self.basis)?)
+    }
+
+    /// The same memory.
+    pub(super) fn shallow_clone(&self) -> Self {
+        Self { basis: self.basis.shallow_clone(), embedding: self.embedding, head: self.head }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn neighbours_are_alike_and_codes_that_are_no_numbers_are_zero() {
+        let ascending = Ascending { start: 1, end: 41 };
+        let frequencies: Vec<f32> = (0..42).map(|code| if code == 20 { 0.3 } else { 0.7 / 41.0 }).collect();
+        let cosines = Cosines::new(ascending, &frequencies, (0, None), Device::Cpu).unwrap();
+        assert_eq!(cosines.basis.size(), [42, 20]);
+        let row = |code: i64| Vec::<f32>::try_from(cosines.basis.get(code)).unwrap();
+        assert!(row(0).iter().chain(&row(41)).all(|&value| value == 0.0));
+        let distance = |a: i64, b: i64| row(a).iter().zip(row(b)).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+        assert!((2..40).all(|code| distance(code, code + 1) < distance(1, 40)));
+        // What is frequent keeps its neighbours apart.
+        assert!(distance(19, 21) > 2.0 * distance(10, 12));
+    }
+
+    #[test]
+    fn columns_of_few_numbers_have_none() {
+        assert_eq!(count(Ascending { start: 1, end: 8 }), 0);
+        assert_eq!(count(Ascending { start: 0, end: 8 }), 4);
+        assert_eq!(count(Ascending { start: 0, end: 1000 }), COSINES);
+    }
+
+    #[test]
+    fn codes_without_a_row_have_places() {
+        let cosines = Cosines::new(Ascending { start: 0, end: 9 }, &[0.0; 9], (0, None), Device::Cpu).unwrap();
+        assert!(cosines.basis.isfinite().all().int64_value(&[]) == 1);
+    }
+}
