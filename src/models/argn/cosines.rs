@@ -79,11 +79,6 @@ impl Cosines {
     pub(super) fn by_head(&self, gradient: &Tensor) -> Result<Tensor> {
         Ok(gradient.f_mm(&self.basis)?)
     }
-
-    /// The same memory.
-    pub(super) fn shallow_clone(&self) -> Self {
-        Self { basis: self.basis.shallow_clone(), embedding: self.embedding, head: self.head }
-    }
 }
 
 #[cfg(test)]

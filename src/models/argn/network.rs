@@ -50,9 +50,12 @@ pub(super) fn columns(cardinalities: &[usize], widest: usize) -> (Vec<Column>, u
     (columns, at)
 }
 
-/// Shape of every parameter, by name: `embedding.k` `[K, d]`, `input.k` `[D, width]`, `bias.k` `[1, width]`, `head.k`
+/// Name, rows and columns of a parameter.
+type Shape = (String, usize, usize);
+
+/// Shape of every parameter: `embedding.k` `[K, d]`, `input.k` `[D, width]`, `bias.k` `[1, width]`, `head.k`
 /// `[width, K]`, `head_bias.k` `[1, K]`. The first `given` columns have embeddings alone.
-pub(super) fn shapes(columns: &[Column], given: usize, total: usize, width: usize) -> Vec<(String, usize, usize)> {
+pub(super) fn shapes(columns: &[Column], given: usize, total: usize, width: usize) -> Vec<Shape> {
     let of = |(k, column): (usize, &Column)| {
         let shapes = [
             (format!("embedding.{k}"), column.cardinality, column.width),
@@ -66,15 +69,33 @@ pub(super) fn shapes(columns: &[Column], given: usize, total: usize, width: usiz
     columns.iter().enumerate().flat_map(of).collect()
 }
 
-/// Shape of the parameters of smooth parts, which follow the others: `embedding_cosines.k` `[m, d]` and, of columns that are
-/// learned, `head_cosines.k` `[width, m]`.
-fn smooth_shapes(columns: &[Column], given: usize, width: usize, start: &[Start]) -> Vec<(String, usize, usize)> {
-    let of = |(k, (column, start)): (usize, (&Column, &Start))| {
-        let m = cosines::count(start.ascending);
-        let shapes = [(format!("embedding_cosines.{k}"), m, column.width), (format!("head_cosines.{k}"), width, m)];
-        shapes.into_iter().take(if m == 0 { 0 } else { 1 + usize::from(k >= given) })
-    };
-    columns.iter().zip(start).enumerate().flat_map(of).collect()
+/// The cosines of the columns that have some, and the shapes of their parameters, which follow `plain` others:
+/// `embedding_cosines.k` `[m, d]` and, of columns that are learned, `head_cosines.k` `[width, m]`.
+fn smooth(
+    columns: &[Column],
+    given: usize,
+    width: usize,
+    start: &[Start],
+    plain: usize,
+    device: Device,
+) -> Result<(Vec<Option<Cosines>>, Vec<Shape>)> {
+    let mut shapes = Vec::new();
+    let mut all = Vec::with_capacity(columns.len());
+    for (k, (column, Start { frequencies, ascending })) in columns.iter().zip(start).enumerate() {
+        let m = cosines::count(*ascending);
+        if m == 0 {
+            all.push(None);
+            continue;
+        }
+        let mut parameter = |name: &str, rows, columns| {
+            shapes.push((format!("{name}.{k}"), rows, columns));
+            plain + shapes.len() - 1
+        };
+        let embedding = parameter("embedding_cosines", m, column.width);
+        let head = (k >= given).then(|| parameter("head_cosines", width, m));
+        all.push(Some(Cosines::new(*ascending, frequencies, (embedding, head), device)?));
+    }
+    Ok((all, shapes))
 }
 
 const PER_COLUMN: usize = 5;
@@ -170,18 +191,8 @@ impl Network {
     ) -> Result<Self> {
         let mut all = shapes(&columns, given, total, width);
         let plain = all.len();
-        all.extend(smooth_shapes(&columns, given, width, start));
-        let mut next = plain;
-        let mut cosines = Vec::with_capacity(columns.len());
-        for (k, Start { frequencies, ascending }) in start.iter().enumerate() {
-            if cosines::count(*ascending) == 0 {
-                cosines.push(None);
-                continue;
-            }
-            let parameters = (next, (k >= given).then_some(next + 1));
-            next += 1 + usize::from(k >= given);
-            cosines.push(Some(Cosines::new(*ascending, frequencies, parameters, device)?));
-        }
+        let (cosines, smooth) = smooth(&columns, given, width, start, plain, device)?;
+        all.extend(smooth);
         let parameters = Parameters::new(all, Kind::Float, device)?;
         let average = Average::new(&parameters, AVERAGING)?;
         let mut network = Self {
@@ -261,16 +272,10 @@ impl Network {
         cosines.head(&free, &self.parameters.weight(smooth)?)
     }
 
-    /// What a model keeps: the tensors of [`shapes`], by name.
+    /// What a model keeps: the tensors of [`shapes`], by name, of networks without smooth parts.
     pub(super) fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
         let mut tensors = self.parameters.named(&self.parameters.master)?;
         tensors.truncate(self.given + (self.columns.len() - self.given) * PER_COLUMN);
-        for k in 0..self.columns.len() {
-            tensors[self.parameter(k, EMBEDDING)].1 = self.embedding(k)?;
-            if k >= self.given {
-                tensors[self.parameter(k, HEAD)].1 = self.head(k)?;
-            }
-        }
         Ok(tensors)
     }
 
@@ -403,15 +408,28 @@ impl Network {
         self.average.follow(&self.parameters, number, team)
     }
 
-    /// The networks at their average weights, to run, not to learn.
+    /// The networks at their average weights, smooth parts folded into free ones: to run, not to learn.
     pub(super) fn averaged(&self) -> Result<Self> {
-        Ok(Self {
+        let mut values = self.average.values.f_empty_like()?;
+        values.f_copy_(&self.average.values)?;
+        let network = Self {
             columns: self.columns.clone(),
-            cosines: self.cosines.iter().map(|c| c.as_ref().map(Cosines::shallow_clone)).collect(),
-            parameters: self.parameters.with_values(&self.average.values)?,
+            cosines: self.columns.iter().map(|_| None).collect(),
+            parameters: self.parameters.with_values(&values)?,
             average: self.average.shallow_clone(),
             ..*self
-        })
+        };
+        for (k, cosines) in self.cosines.iter().enumerate() {
+            let Some(cosines) = cosines else { continue };
+            let value = |parameter| network.parameters.master(parameter);
+            let mut free = value(network.parameter(k, EMBEDDING))?;
+            free.f_copy_(&cosines.embed(&free, &value(cosines.embedding)?)?)?;
+            if let Some(smooth) = cosines.head {
+                let mut free = value(network.parameter(k, HEAD))?;
+                free.f_copy_(&cosines.head(&free, &value(smooth)?)?)?;
+            }
+        }
+        Ok(network)
     }
 }
 
