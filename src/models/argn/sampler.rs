@@ -1,8 +1,9 @@
 //! Generation: column by column, a tile of rows at a time.
 //!
-//! A known code adds to the hidden layers of the columns that are still to come what its embedding does there. That is a
-//! row of a table made when the model is loaded, so the first layer costs no product at all; only the heads multiply.
-//! Columns that a question knows are added before the first draw: the networks have learned every order.
+//! The hidden layer of a column is its bias and, for every column whose code is known by then, what the embedding of that
+//! code does there. That is a row of a table made when the model is loaded, so the first layer costs no product at all: it
+//! is gathered from tables that stay in the processor's cache. Only the heads multiply. Columns that a question knows
+//! count from the first draw on: the networks have learned every order.
 
 use super::{model::ArgnModel, network::Column};
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     torch::{
         Rows, RowsMut,
         kernels::{draw, math::vectorised},
-        resolve, use_threads, write_rows,
+        multiply, resolve, use_threads,
     },
 };
 use std::ops::Range;
@@ -24,8 +25,8 @@ use tch::{Device, Kind, Tensor};
 
 /// A table of contributions is made up to this many bytes; above it, embeddings are multiplied as rows need them.
 const TABLE_BYTES: usize = 64 << 20;
-/// Logits held at once.
-const LOGITS: usize = 1 << 22;
+/// Logits held at once: few enough for the processor's cache.
+const LOGITS: usize = 1 << 16;
 /// Tiles that are not full are padded to a multiple of this many rows.
 const PADDING: usize = 64;
 /// The logit of a code that must not be drawn.
@@ -55,15 +56,7 @@ impl Reach {
     }
 }
 
-/// What a column's codes add to the hidden layers of the columns they reach.
-enum Contribution {
-    /// By code, `[K, reached columns * width]`.
-    Table(Tensor),
-    /// Embeddings `[K, d]` and their weights `[d, reached columns * width]`.
-    Product(Tensor, Tensor),
-}
-
-/// One thread's share: tensors are shared between workers, buffers are not.
+/// One thread's share: weights are shared between workers, what is known of a tile is not.
 struct Worker {
     columns: Vec<Column>,
     /// The first so many columns have no hidden layer and no head: they are never drawn.
@@ -71,16 +64,50 @@ struct Worker {
     width: usize,
     device: Device,
     reach: Reach,
-    /// Biases of all hidden layers, side by side, `[1, drawn columns * width]`.
-    bias: Tensor,
-    contributions: Vec<Contribution>,
-    /// Weight and bias per drawn column.
-    heads: Vec<(Tensor, Tensor)>,
-    /// Hidden layers before their activation, `[TILE, drawn columns * width]`.
-    sums: Tensor,
+    /// What columns make of those before them, per drawn column.
+    layers: Vec<Layer>,
+    /// What a column's codes add to the hidden layers of the columns they reach, `[reached columns * K, width]`; none where
+    /// that is multiplied as rows need it.
+    tables: Vec<Option<Tensor>>,
+    /// Of the columns without a table: `[K, d]`, and where it is in `vectors`.
+    embeddings: Vec<Option<(Tensor, usize)>>,
+    /// What is known of the tile's codes, by column; empty if nothing is.
+    codes: Vec<Vec<u32>>,
+    /// Embeddings of the known codes of columns without a table, side by side, `[TILE, D]`; 0 where nothing is known.
+    vectors: Tensor,
     /// One hidden layer, `[TILE, width]`.
     hidden: Tensor,
+    /// Logits of some rows, flat.
+    logits: Tensor,
     rows: EncodedRows,
+}
+
+/// A drawn column's weights.
+struct Layer {
+    /// Of `vectors`, `[D, width]`.
+    input: Tensor,
+    /// How much of `vectors` belongs to columns that reach this one.
+    seen: usize,
+    /// `[1, width]`.
+    bias: Tensor,
+    /// Transposed, `[K, width]`: products by code are fastest so.
+    head: Tensor,
+    /// `[1, K]`.
+    head_bias: Tensor,
+}
+
+impl Layer {
+    /// On the same memory.
+    fn shallow_clone(&self) -> Self {
+        let Self { input, seen, bias, head, head_bias } = self;
+        Self {
+            input: input.shallow_clone(),
+            seen: *seen,
+            bias: bias.shallow_clone(),
+            head: head.shallow_clone(),
+            head_bias: head_bias.shallow_clone(),
+        }
+    }
 }
 
 /// The noise of a block, and what is known of its rows.
@@ -111,7 +138,7 @@ impl Sampler {
         let _guard = tch::no_grad_guard();
         let device = resolve(settings.device)?;
         let twin = |first: &Worker| first.twin(model);
-        let first = Worker::new(model, reach, settings, device)?;
+        let first = Worker::new(model, reach, settings, device, TABLE_BYTES)?;
         Ok(Self { workers: tiles::workers(first, device, settings.threads, twin)? })
     }
 
@@ -124,9 +151,10 @@ impl Sampler {
             let heads = (width + 1) * column.cardinality;
             heads + (column.cardinality * reached).min(TABLE_BYTES / 4 + column.cardinality * column.width)
         });
-        let logits = columns.iter().map(|column| (TILE * column.cardinality).min(2 * LOGITS)).max().unwrap_or(0);
+        let logits = columns.iter().map(|column| rows_at_once(column) * column.cardinality).max().unwrap_or(0);
         let drawn = columns.len() - given;
-        4 * (tables.sum::<usize>() + total * drawn * width + TILE * (drawn + 1) * width + logits)
+        let tile = TILE * (width + total + columns.len());
+        4 * (tables.sum::<usize>() + total * drawn * width + tile + logits)
     }
 
     fn streams(&self, noise: &Noise) -> Vec<Purpose> {
@@ -176,173 +204,181 @@ impl AnyOrderSampler for Sampler {
 }
 
 impl Worker {
-    fn new(model: &ArgnModel, reach: Reach, settings: &SamplerSettings, device: Device) -> Result<Self> {
+    /// A worker whose tables take up to `table_bytes` each.
+    fn new(
+        model: &ArgnModel,
+        reach: Reach,
+        settings: &SamplerSettings,
+        device: Device,
+        table_bytes: usize,
+    ) -> Result<Self> {
         let (columns, given, width) = (model.columns().to_vec(), model.given(), model.width());
         let ready = |name: &str, k: usize| model.weight(name, k)?.tensor(Kind::Float, device);
         let all = |name: &str| (given..columns.len()).map(|k| ready(name, k)).collect::<Result<Vec<_>>>();
         let inputs = all("input")?;
-        let embeddings = (0..columns.len()).map(|k| ready("embedding", k)).collect::<Result<Vec<_>>>()?;
-        let mut contributions = Vec::with_capacity(columns.len());
-        for (k, (column, embedding)) in columns.iter().zip(embeddings).enumerate() {
-            let place = |input: &Tensor| input.f_narrow(0, column.at as i64, column.width as i64);
-            let reached = inputs[reach.first(k, given) - given..]
-                .iter()
-                .map(place)
+        let zeros = |rows: usize, columns: usize| Tensor::f_zeros([rows as i64, columns as i64], (Kind::Float, device));
+        let mut tables = Vec::with_capacity(columns.len());
+        let mut embeddings = Vec::with_capacity(columns.len());
+        let mut total = 0;
+        for (k, column) in columns.iter().enumerate() {
+            let embedding = ready("embedding", k)?;
+            let reached = &inputs[reach.first(k, given) - given..];
+            if device != Device::Cpu || 4 * column.cardinality * reached.len() * width > table_bytes {
+                tables.push(None);
+                embeddings.push(Some((embedding, total)));
+                total += column.width;
+                continue;
+            }
+            let table = zeros(reached.len() * column.cardinality, width)?;
+            for (to, input) in reached.iter().enumerate() {
+                let place = table.f_narrow(0, (to * column.cardinality) as i64, column.cardinality as i64)?;
+                multiply(&embedding, &input.f_narrow(0, column.at as i64, column.width as i64)?, &place)?;
+            }
+            tables.push(Some(table));
+            embeddings.push(None);
+        }
+        let weights = all("bias")?.into_iter().zip(all("head")?).zip(all("head_bias")?);
+        let mut layers = Vec::with_capacity(inputs.len());
+        for (k, (input, ((bias, head), head_bias))) in (given..).zip(inputs.iter().zip(weights)) {
+            let without = columns.iter().zip(&embeddings).filter(|(_, embedding)| embedding.is_some());
+            let parts = without
+                .map(|(column, _)| input.f_narrow(0, column.at as i64, column.width as i64))
                 .collect::<std::result::Result<Vec<_>, _>>()?;
-            let weights = match reached.as_slice() {
-                [] => Tensor::f_zeros([column.width as i64, 0], (Kind::Float, device))?,
-                reached => Tensor::f_cat(reached, 1)?,
+            let seen = columns.iter().zip(&embeddings).take(if reach == Reach::All { columns.len() } else { k });
+            let seen = seen.filter_map(|(column, embedding)| embedding.as_ref().map(|_| column.width)).sum();
+            let input = if parts.is_empty() { zeros(0, width)? } else { Tensor::f_cat(&parts, 0)? };
+            let head = head.f_tr()?.f_contiguous()?;
+            let (head, head_bias) = match f64::from(settings.temperature) {
+                1.0 => (head, head_bias),
+                temperature => (head.f_div_scalar(temperature)?, head_bias.f_div_scalar(temperature)?),
             };
-            let bytes = 4 * column.cardinality * reached.len() * width;
-            contributions.push(if bytes <= TABLE_BYTES {
-                Contribution::Table(embedding.f_mm(&weights)?)
-            } else {
-                Contribution::Product(embedding, weights)
-            });
+            layers.push(Layer { input, seen, bias, head, head_bias });
         }
-        let biases = all("bias")?;
-        let bias = match biases.as_slice() {
-            [] => Tensor::f_zeros([1, 0], (Kind::Float, device))?,
-            biases => Tensor::f_cat(biases, 1)?,
-        };
-        let heads = all("head")?.into_iter().zip(all("head_bias")?);
-        let heads = match settings.temperature {
-            1.0 => heads.collect(),
-            temperature => heads
-                .map(|(weight, bias)| {
-                    Ok((weight.f_div_scalar(f64::from(temperature))?, bias.f_div_scalar(f64::from(temperature))?))
-                })
-                .collect::<Result<Vec<_>>>()?,
-        };
         for &(k, code) in &settings.never {
-            let head = k.checked_sub(given).and_then(|drawn| heads.get(drawn));
-            let (_, bias) = head.ok_or_else(|| SynthError::Internal(format!("no sub-column {k}")))?;
-            let _ = bias.f_narrow(1, i64::from(code), 1)?.f_fill_(NEVER)?;
+            let layer = k.checked_sub(given).and_then(|drawn| layers.get(drawn));
+            let layer = layer.ok_or_else(|| SynthError::Internal(format!("no sub-column {k}")))?;
+            let _ = layer.head_bias.f_narrow(1, i64::from(code), 1)?.f_fill_(NEVER)?;
         }
+        let logits = columns.iter().map(|column| rows_at_once(column) * column.cardinality).max().unwrap_or(0);
         Ok(Self {
-            sums: Tensor::f_zeros([TILE as i64, ((columns.len() - given) * width) as i64], (Kind::Float, device))?,
-            hidden: Tensor::f_zeros([TILE as i64, width as i64], (Kind::Float, device))?,
+            codes: vec![Vec::new(); columns.len()],
+            vectors: zeros(TILE, total)?,
+            hidden: zeros(TILE, width)?,
+            logits: zeros(1, if device == Device::Cpu { logits } else { 0 })?,
             rows: EncodedRows::with_capacity(model.layout(), TILE),
             columns,
             given,
             width,
             device,
             reach,
-            bias,
-            contributions,
-            heads,
+            layers,
+            tables,
+            embeddings,
         })
     }
 
     /// Another worker on the same weights.
     fn twin(&self, model: &ArgnModel) -> Result<Self> {
-        let contribution = |c: &Contribution| match c {
-            Contribution::Table(table) => Contribution::Table(table.shallow_clone()),
-            Contribution::Product(a, b) => Contribution::Product(a.shallow_clone(), b.shallow_clone()),
-        };
+        let embedding = |known: &Option<(Tensor, usize)>| known.as_ref().map(|(e, at)| (e.shallow_clone(), *at));
         Ok(Self {
             columns: self.columns.clone(),
             given: self.given,
             width: self.width,
             device: self.device,
             reach: self.reach,
-            bias: self.bias.shallow_clone(),
-            contributions: self.contributions.iter().map(contribution).collect(),
-            heads: self.heads.iter().map(|(a, b)| (a.shallow_clone(), b.shallow_clone())).collect(),
-            sums: self.sums.f_zeros_like()?,
+            layers: self.layers.iter().map(Layer::shallow_clone).collect(),
+            tables: self.tables.iter().map(|table| table.as_ref().map(Tensor::shallow_clone)).collect(),
+            embeddings: self.embeddings.iter().map(embedding).collect(),
+            codes: vec![Vec::new(); self.columns.len()],
+            vectors: self.vectors.f_zeros_like()?,
             hidden: self.hidden.f_zeros_like()?,
+            logits: self.logits.f_zeros_like()?,
             rows: EncodedRows::with_capacity(model.layout(), TILE),
         })
     }
 
-    /// Forgets all that was contributed.
-    fn begin(&mut self) -> Result<()> {
-        Ok(self.sums.f_copy_(&self.bias.f_expand_as(&self.sums)?)?)
-    }
-
-    /// The hidden layer of column `k` in the first `rows` rows.
-    fn hidden(&mut self, k: usize, rows: usize) -> Result<()> {
-        let (at, width) = ((k - self.given) * self.width, self.width);
-        if self.device != Device::Cpu {
-            let hidden = self.sums.f_narrow(1, at as i64, width as i64)?.f_relu()?;
-            return Ok(self.hidden.f_copy_(&hidden)?);
-        }
-        let sums = Rows::<f32>::of(&self.sums)?;
-        let mut hidden = RowsMut::<f32>::of(&mut self.hidden)?;
-        (0..rows).for_each(|row| relu(&sums.row(row)[at..at + width], hidden.row(row)));
+    /// Knows nothing of the tile.
+    fn forget(&mut self) -> Result<()> {
+        self.codes.iter_mut().for_each(Vec::clear);
+        let _ = self.vectors.f_zero_()?;
         Ok(())
     }
 
-    /// Tiles are worked on in parts of this many rows, so that the logits of column `k` stay small.
-    fn rows_at_once(&self, k: usize) -> usize {
-        (LOGITS / self.columns[k].cardinality.max(1)).max(1).next_multiple_of(16).min(TILE)
+    /// Takes in column `k`'s codes of the first rows, [`UNKNOWN`] where they are not known.
+    fn know(&mut self, k: usize, codes: &[u32]) -> Result<()> {
+        self.codes[k].clear();
+        self.codes[k].extend_from_slice(codes);
+        let Some((embedding, at)) = &self.embeddings[k] else { return Ok(()) };
+        let index: Vec<i64> = codes.iter().map(|&code| if code == UNKNOWN { 0 } else { i64::from(code) }).collect();
+        let index = Tensor::f_from_slice(&index)?.f_to_device(self.device)?;
+        let known: Vec<f32> = codes.iter().map(|&code| f32::from(u8::from(code != UNKNOWN))).collect();
+        let known = Tensor::f_from_slice(&known)?.f_view([-1, 1])?.f_to_device(self.device)?;
+        let place = self.vectors.f_narrow(0, 0, codes.len() as i64)?;
+        let mut place = place.f_narrow(1, *at as i64, self.columns[k].width as i64)?;
+        Ok(place.f_copy_(&embedding.f_index_select(0, &index)?.f_mul(&known)?)?)
+    }
+
+    /// The hidden layer of column `k` in the first `rows` rows, given what is known.
+    fn hidden(&mut self, k: usize, rows: usize) -> Result<()> {
+        let layer = &self.layers[k - self.given];
+        let mut hidden = self.hidden.f_narrow(0, 0, rows as i64)?;
+        let by_product = layer.seen > 0 || self.device != Device::Cpu;
+        if by_product {
+            let seen = self.vectors.f_narrow(0, 0, rows as i64)?.f_narrow(1, 0, layer.seen as i64)?;
+            hidden.f_copy_(&layer.bias.f_addmm(&seen, &layer.input.f_narrow(0, 0, layer.seen as i64)?)?)?;
+        }
+        if self.device != Device::Cpu {
+            let _ = hidden.f_relu_()?; // there no column has a table
+            return Ok(());
+        }
+        let mut sources = Vec::with_capacity(self.columns.len());
+        for (j, (codes, table)) in self.codes.iter().zip(&self.tables).enumerate() {
+            let (Some(table), false) = (table, codes.is_empty()) else { continue };
+            if let Some(to) = k.checked_sub(self.reach.first(j, self.given)) {
+                sources.push(Source { codes, table: Rows::of(table)?, first: to * self.columns[j].cardinality });
+            }
+        }
+        let start = if by_product { None } else { Some(Rows::of(&layer.bias)?.row(0)) };
+        gather(start, &sources, &mut RowsMut::of(&mut hidden)?);
+        Ok(())
     }
 
     /// Draws column `k` of as many rows as there are `bits`.
     fn draw(&mut self, k: usize, bits: &[u32]) -> Result<Vec<u32>> {
         let rows = bits.len();
         self.hidden(k, rows)?;
-        let (weight, bias) = &self.heads[k - self.given];
+        let (layer, cardinality) = (&self.layers[k - self.given], self.columns[k].cardinality);
         let mut codes = vec![0u32; rows];
         if self.device != Device::Cpu {
             let hidden = self.hidden.f_narrow(0, 0, rows as i64)?;
-            let logits = bias.f_addmm(&hidden, weight)?;
+            let logits = layer.head_bias.f_addmm(&hidden, &layer.head.f_tr()?)?;
             let cumulated = logits.f_softmax(-1, Kind::Float)?.f_cumsum(-1, Kind::Float)?;
             let uniform: Vec<f32> = bits.iter().map(|&bits| unit(bits)).collect();
             let uniform = Tensor::f_from_slice(&uniform)?.f_view([-1, 1])?.f_to_device(self.device)?;
             let passed = cumulated.f_le_tensor(&uniform)?.f_sum_dim_intlist(-1, false, Kind::Int64)?;
-            let drawn = passed.f_clamp_max(self.columns[k].cardinality as f64 - 1.0)?.f_to_device(Device::Cpu)?;
+            let drawn = passed.f_clamp_max(cardinality as f64 - 1.0)?.f_to_device(Device::Cpu)?;
             let drawn = Vec::<i64>::try_from(&drawn)?;
             codes.iter_mut().zip(drawn).for_each(|(code, drawn)| *code = u32::try_from(drawn).unwrap_or(0));
             return Ok(codes);
         }
-        let bias = Rows::<f32>::of(bias)?;
-        let step = self.rows_at_once(k);
+        let bias = Rows::<f32>::of(&layer.head_bias)?;
+        let step = rows_at_once(&self.columns[k]);
         for first in (0..rows).step_by(step) {
             let part = first..(first + step).min(rows);
-            let logits = self.hidden.f_narrow(0, first as i64, part.len() as i64)?.f_mm(weight)?;
-            let select = vec![0u32; part.len()];
-            let logits = draw::Logits { main: Rows::<f32>::of(&logits)?, extra: bias, select: &select };
-            draw::codes(logits, 0, self.columns[k].cardinality, &bits[part.clone()], &mut codes[part]);
+            let flat = self.logits.f_narrow(1, 0, (cardinality * part.len()) as i64)?;
+            let mut logits = flat.f_view([cardinality as i64, part.len() as i64])?;
+            multiply(&layer.head, &self.hidden.f_narrow(0, first as i64, part.len() as i64)?.f_tr()?, &logits)?;
+            draw::by_code(&mut RowsMut::of(&mut logits)?, bias.row(0), &bits[part.clone()], &mut codes[part]);
         }
         Ok(codes)
     }
 
-    /// Adds what the known ones of column `k`'s codes mean for the columns `to`.
-    fn contribute(&mut self, k: usize, codes: &[u32], to: Range<usize>) -> Result<()> {
-        if to.is_empty() {
-            return Ok(());
-        }
-        let (at, length) = ((to.start - self.given) * self.width, to.len() * self.width);
-        let from = (to.start - self.reach.first(k, self.given)) * self.width;
-        if let (Contribution::Table(table), Device::Cpu) = (&self.contributions[k], self.device) {
-            let table = Rows::<f32>::of(table)?;
-            return write_rows::<f32>(&mut self.sums, |mut sums| {
-                for (row, &code) in codes.iter().enumerate().filter(|(_, code)| **code != UNKNOWN) {
-                    add(&table.row(code as usize)[from..from + length], &mut sums.row(row)[at..at + length]);
-                }
-            });
-        }
-        let index: Vec<i64> = codes.iter().map(|&code| if code == UNKNOWN { 0 } else { i64::from(code) }).collect();
-        let index = Tensor::f_from_slice(&index)?.f_to_device(self.device)?;
-        let known: Vec<f32> = codes.iter().map(|&code| f32::from(u8::from(code != UNKNOWN))).collect();
-        let known = Tensor::f_from_slice(&known)?.f_view([-1, 1])?.f_to_device(self.device)?;
-        let added = match &self.contributions[k] {
-            Contribution::Table(table) => table.f_narrow(1, from as i64, length as i64)?.f_index_select(0, &index)?,
-            Contribution::Product(embedding, weights) => {
-                embedding.f_index_select(0, &index)?.f_mm(&weights.f_narrow(1, from as i64, length as i64)?)?
-            }
-        };
-        let mut sums = self.sums.f_narrow(0, 0, codes.len() as i64)?.f_narrow(1, at as i64, length as i64)?;
-        let _ = sums.f_addcmul_(&added, &known)?;
-        Ok(())
-    }
-
     /// Log-probabilities of column `k`'s codes for the first `rows` rows, `[rows, K]`.
     fn log_probabilities(&mut self, k: usize, rows: Range<usize>) -> Result<Vec<f32>> {
-        let (weight, bias) = &self.heads[k - self.given];
+        let Layer { head, head_bias, .. } = &self.layers[k - self.given];
         let hidden = self.hidden.f_narrow(0, rows.start as i64, rows.len() as i64)?;
-        let logs = bias.f_addmm(&hidden, weight)?.f_log_softmax(-1, Kind::Float)?.f_to_device(Device::Cpu)?;
+        let logs =
+            head_bias.f_addmm(&hidden, &head.f_tr()?)?.f_log_softmax(-1, Kind::Float)?.f_to_device(Device::Cpu)?;
         Ok(Vec::<f32>::try_from(logs.f_contiguous()?.f_view([-1])?)?)
     }
 
@@ -350,16 +386,16 @@ impl Worker {
     fn distribution(&mut self, known: &KnownCodes, k: usize) -> Result<Vec<f32>> {
         use_threads(1);
         let _guard = tch::no_grad_guard();
-        self.begin()?;
+        self.forget()?;
         for other in (0..self.columns.len()).filter(|&other| other != k) {
             if let Some(codes) = known.subcolumn(other) {
-                self.contribute(other, codes, k..k + 1)?;
+                self.know(other, codes)?;
             }
         }
         self.hidden(k, known.rows())?;
         let mut out = Vec::with_capacity(known.rows() * self.columns[k].cardinality);
-        for first in (0..known.rows()).step_by(self.rows_at_once(k)) {
-            let rows = first..(first + self.rows_at_once(k)).min(known.rows());
+        for first in (0..known.rows()).step_by(rows_at_once(&self.columns[k])) {
+            let rows = first..(first + rows_at_once(&self.columns[k])).min(known.rows());
             out.extend(self.log_probabilities(k, rows)?.into_iter().map(f32::exp));
         }
         Ok(out)
@@ -369,19 +405,19 @@ impl Worker {
     fn log_probability(&mut self, known: &KnownCodes) -> Result<Vec<f64>> {
         use_threads(1);
         let _guard = tch::no_grad_guard();
-        self.begin()?;
+        self.forget()?;
         let mut out = vec![0f64; known.rows()];
         for k in 0..self.columns.len() {
             let Some(codes) = known.subcolumn(k) else { continue };
             self.hidden(k, known.rows())?;
-            for first in (0..known.rows()).step_by(self.rows_at_once(k)) {
-                let rows = first..(first + self.rows_at_once(k)).min(known.rows());
+            for first in (0..known.rows()).step_by(rows_at_once(&self.columns[k])) {
+                let rows = first..(first + rows_at_once(&self.columns[k])).min(known.rows());
                 let logs = self.log_probabilities(k, rows.clone())?;
                 for (row, logs) in rows.zip(logs.chunks(self.columns[k].cardinality)) {
                     out[row] += logs.get(codes[row] as usize).map_or(0.0, |&log| f64::from(log));
                 }
             }
-            self.contribute(k, codes, k + 1..self.columns.len())?;
+            self.know(k, codes)?;
         }
         Ok(out)
     }
@@ -394,14 +430,14 @@ impl TileWorker for Worker {
         use_threads(1);
         let _guard = tch::no_grad_guard();
         self.rows.clear();
-        self.begin()?;
+        self.forget()?;
         let (columns, given) = (self.columns.len(), self.given);
         let wanted = if given == 0 { TILE } else { (question.known.rows() - first_row(tile)).min(TILE) };
         let rows = wanted.next_multiple_of(PADDING).min(TILE);
         let known: Vec<_> = (0..columns).map(|k| question.known(k, tile, rows)).collect();
         for (k, codes) in known.iter().enumerate() {
             if let Some(codes) = codes {
-                self.contribute(k, codes, self.reach.first(k, given)..columns)?;
+                self.know(k, codes)?;
             }
         }
         for (k, known) in known.iter().take(given).enumerate() {
@@ -418,14 +454,10 @@ impl TileWorker for Worker {
             purpose.fill_u32(tile, &mut bits);
             let mut codes = self.draw(k, &bits)?;
             if let Some(known) = &known[k] {
-                let drawn =
-                    codes.iter().zip(known).map(|(&code, &known)| if known == UNKNOWN { code } else { UNKNOWN });
-                self.contribute(k, &drawn.collect::<Vec<_>>(), k + 1..columns)?;
                 let known = known.iter().zip(&mut codes).filter(|(known, _)| **known != UNKNOWN);
                 known.for_each(|(&known, code)| *code = known);
-            } else {
-                self.contribute(k, &codes, k + 1..columns)?;
             }
+            self.know(k, &codes)?;
             push_codes(&mut self.rows.subcolumns[k], &codes[..wanted]);
         }
         self.rows.rows = wanted;
@@ -437,14 +469,94 @@ impl TileWorker for Worker {
     }
 }
 
+/// Tiles are worked on in parts of this many rows, so that the logits of a column stay few.
+fn rows_at_once(column: &Column) -> usize {
+    (LOGITS / column.cardinality.max(1)).max(1).next_multiple_of(16).min(TILE)
+}
+
+/// A column that adds to a hidden layer.
+struct Source<'a> {
+    /// Its codes by row, or [`UNKNOWN`].
+    codes: &'a [u32],
+    table: Rows<'a, f32>,
+    /// Where code 0 is in the table.
+    first: usize,
+}
+
+/// Hidden units summed up in registers.
+const UNITS: usize = 64;
+
 vectorised! {
-    fn relu(x: &[f32], out: &mut [f32]) {
-        out.iter_mut().zip(x).for_each(|(out, x)| *out = x.max(0.0));
+    /// Every row of `hidden`, or what it is to `start` with, and what its codes contribute, cut off below zero.
+    fn gather(start: Option<&[f32]>, sources: &[Source<'_>], hidden: &mut RowsMut<'_, f32>) {
+        for row in 0..hidden.rows() {
+            let hidden = hidden.row(row);
+            let start = start.unwrap_or_default().as_chunks::<UNITS>();
+            let known = || {
+                let known = sources.iter().filter(|source| source.codes[row] != UNKNOWN);
+                known.map(|source| source.table.row(source.first + source.codes[row] as usize))
+            };
+            let (blocks, rest) = hidden.as_chunks_mut::<UNITS>();
+            for (at, block) in blocks.iter_mut().enumerate() {
+                let mut sums = *start.0.get(at).unwrap_or(block);
+                for added in known() {
+                    let (added, _) = added.as_chunks::<UNITS>();
+                    sums.iter_mut().zip(&added[at]).for_each(|(sum, added)| *sum += added);
+                }
+                block.iter_mut().zip(sums).for_each(|(hidden, sum)| *hidden = sum.max(0.0));
+            }
+            rest.iter_mut().zip(start.1).for_each(|(sum, start)| *sum = *start);
+            for added in known() {
+                let (_, added) = added.as_chunks::<UNITS>();
+                rest.iter_mut().zip(added).for_each(|(sum, added)| *sum += added);
+            }
+            rest.iter_mut().for_each(|sum| *sum = sum.max(0.0));
+        }
     }
 }
 
-vectorised! {
-    fn add(x: &[f32], out: &mut [f32]) {
-        out.iter_mut().zip(x).for_each(|(out, x)| *out += x);
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{
+        super::tests::{planted, small},
+        *,
+    };
+    use crate::{
+        models::{argn::Argn, test_support::fit},
+        torch::DeviceKind,
+    };
+
+    #[test]
+    fn columns_without_a_table_contribute_the_same() {
+        let (layout, rows) = planted(900);
+        let layout = crate::encode::Layout { given: 1, ..layout };
+        let model = ArgnModel::new(&layout, fit(&Argn, &layout, &rows, &small(3)).model.state().unwrap()).unwrap();
+        let mut known = KnownCodes::nothing(3, TILE);
+        known.set(0, (0..TILE as u32).map(|row| row % 3).collect());
+        known.set(1, (0..TILE as u32).map(|row| if row % 2 == 0 { UNKNOWN } else { 2 }).collect());
+        let noise = Noise::new(1, b"sample");
+        // All by tables; the first column without; the first two without.
+        let run = |table_bytes| {
+            let settings = SamplerSettings::new(DeviceKind::Cpu, 1);
+            let mut worker = Worker::new(&model, Reach::Later, &settings, Device::Cpu, table_bytes).unwrap();
+            let tables = worker.tables.iter().filter(|table| table.is_some()).count();
+            let streams = (0..3).map(|k| noise.purpose(&format!("{k}"))).collect();
+            worker.tile(0, &Question { streams, known: known.clone() }).unwrap();
+            let codes = worker.rows.subcolumns.clone();
+            (tables, codes, worker.distribution(&known, 2).unwrap())
+        };
+        let (tables, codes, odds) = run(TABLE_BYTES);
+        assert_eq!(tables, 3);
+        for (table_bytes, tables) in [(200, 2), (0, 1)] {
+            let other = run(table_bytes);
+            assert_eq!(other.0, tables, "the last column reaches none");
+            let apart = odds.iter().zip(&other.2).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-5, "{apart}");
+            for (a, b) in codes.iter().zip(&other.1) {
+                let same = (0..TILE).filter(|&row| a.code(row) == b.code(row)).count();
+                assert!(same >= TILE - 2, "{same}");
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// `a` in 0..3 with frequencies .6, .3, .1; `b` = `a` in 9 of 10 rows, else any; `c` = (a + b) mod 5 of 300 codes.
-fn planted(rows: usize) -> (Layout, CodeMatrix) {
+pub(super) fn planted(rows: usize) -> (Layout, CodeMatrix) {
     let layout = codes(&[3, 3, 300]);
     let mut out = EncodedRows::with_capacity(&layout, rows);
     for [a, noisy, b] in words(rows) {
@@ -26,7 +26,7 @@ fn planted(rows: usize) -> (Layout, CodeMatrix) {
     (layout, out)
 }
 
-fn small(epochs: u32) -> FitOptions {
+pub(super) fn small(epochs: u32) -> FitOptions {
     FitOptions {
         epochs: Some(epochs),
         batch_size: Some(200),

@@ -3,7 +3,7 @@
 use super::math::{exp, vectorised};
 use crate::{
     noise::unit,
-    torch::{Element, Rows},
+    torch::{Element, Rows, RowsMut},
 };
 
 /// Rows worked on together: one vector register of f32 where there is AVX-512.
@@ -70,6 +70,40 @@ vectorised! {
     }
 }
 
+/// Draws a code per row like [`codes`], from logits that lie code by code: `logits[code][row] + bias[code]` (overwritten by
+/// cumulated weights).
+pub(crate) fn by_code(logits: &mut RowsMut<'_, f32>, bias: &[f32], bits: &[u32], out: &mut [u32]) {
+    let uniform: Vec<f32> = bits.iter().map(|&bits| unit(bits)).collect();
+    invert(logits, bias, uniform, out);
+}
+
+vectorised! {
+    fn invert(logits: &mut RowsMut<'_, f32>, bias: &[f32], uniform: Vec<f32>, out: &mut [u32]) {
+        let mut top = vec![f32::NEG_INFINITY; out.len()];
+        for (code, bias) in bias.iter().enumerate() {
+            for (top, logit) in top.iter_mut().zip(logits.row(code)) {
+                let logit = *logit + bias;
+                *top = if logit > *top { logit } else { *top };
+            }
+        }
+        let mut sum = vec![0f32; out.len()];
+        for (code, bias) in bias.iter().enumerate() {
+            for ((logit, top), sum) in logits.row(code).iter_mut().zip(&top).zip(&mut sum) {
+                *sum += exp(*logit + bias - top);
+                *logit = *sum;
+            }
+        }
+        let mut target = uniform;
+        target.iter_mut().zip(&sum).for_each(|(target, sum)| *target *= sum);
+        out.fill(0);
+        for code in 0..bias.len().saturating_sub(1) {
+            for ((out, weight), target) in out.iter_mut().zip(logits.row(code)).zip(&target) {
+                *out += u32::from(*weight <= *target);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -107,6 +141,21 @@ mod tests {
                 prop_assert!(below - 1e-5 <= uniform && uniform <= above + 1e-5, "{below} {uniform} {above}");
             }
         }
+    }
+
+    #[test]
+    fn codes_are_the_same_whichever_way_logits_lie() {
+        let (rows, length) = (37, 11);
+        let logits: Vec<Vec<f32>> =
+            (0..rows).map(|row| (0..length).map(|code| ((row * 31 + code * 17) % 41) as f32 / 5.0).collect()).collect();
+        let bias: Vec<f32> = (0..length).map(|code| (code % 3) as f32).collect();
+        let bits: Vec<u32> = (0..rows as u32).map(|row| row.wrapping_mul(0x9E37_79B9)).collect();
+        let flat: Vec<f32> = (0..length).flat_map(|code| logits.iter().map(move |row| row[code])).collect();
+        let mut by_code_logits = Tensor::from_slice(&flat).view([length as i64, rows as i64]);
+        let mut found = vec![0; rows];
+        by_code(&mut RowsMut::of(&mut by_code_logits).unwrap(), &bias, &bits, &mut found);
+        assert_eq!(found, drawn(&logits, &bias, 0, &bits));
+        assert!(found.iter().collect::<std::collections::BTreeSet<_>>().len() > 5, "{found:?}");
     }
 
     #[test]
