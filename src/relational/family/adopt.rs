@@ -1,6 +1,6 @@
 //! Rows that no model generated: how many children its model would give them.
 
-use super::{Chunk, Draft, Family, ParentRows, Segment, no_column};
+use super::{Draft, Family, ParentRows, Segment, no_column, segment::Chunk};
 use crate::{
     Result, SynthError,
     encode::{EncodedRows, KnownCodes, Unseen},

@@ -4,7 +4,7 @@
 //! The first of them says what is in the shared columns. For the others, rows choose among the parents that have the same
 //! there: each group by itself, with the slots that fall to its parents.
 
-use super::{Draft, Family, numbered, taken};
+use super::{Draft, Family, distinct::numbered, taken};
 use crate::{
     Result,
     encode::hash::mix,

@@ -1,0 +1,94 @@
+//! Which parents the rows of a chunk get.
+
+use super::{Draft, Family, segment::Parents};
+use crate::{
+    Result, SynthError,
+    noise::Noise,
+    relational::{
+        NONE, Reference, Role,
+        matching::{Attribute, assign},
+    },
+};
+
+impl Family {
+    /// Chooses the parents of all references that have slots.
+    pub(super) fn match_parents(&self, draft: &mut Draft<'_>, rows: usize, noise: &Noise) -> Result<()> {
+        let owners = self.owners(draft);
+        draft.parents = vec![Vec::new(); self.relations.references.len()];
+        for at in self.by_turn() {
+            let reference = &self.relations.references[at];
+            let parents = draft.segment.parents.get(at).and_then(Option::as_ref);
+            draft.parents[at] = match (&reference.role, parents) {
+                (Role::Owner, Some(parents)) => {
+                    let none = parents.rows.num_rows() as u32;
+                    owners.iter().map(|&owner| if owner < none { owner } else { NONE }).collect()
+                }
+                (_, Some(Parents { slots: Some(slots), attributes, rows })) => {
+                    let parents = rows.num_rows() as u32;
+                    let share = slots.share(draft.chunk.rows.clone());
+                    self.match_one(draft, (at, reference), (&share, attributes, parents), &owners, noise)?
+                }
+                _ => vec![NONE; rows],
+            };
+        }
+        Ok(())
+    }
+
+    /// Per row, the number of its owner in the segment.
+    fn owners(&self, draft: &Draft<'_>) -> Vec<u32> {
+        let degrees = draft.segment.degrees.get(draft.chunk.owners.clone()).unwrap_or_default();
+        let owners = (draft.chunk.owners.start as u32..).zip(degrees);
+        owners.flat_map(|(owner, &degree)| std::iter::repeat_n(owner, degree as usize)).collect()
+    }
+
+    fn match_one(
+        &self,
+        draft: &Draft<'_>,
+        (at, reference): (usize, &Reference),
+        (slots, actual, parents): (&[u32], &[Vec<u32>], u32),
+        owners: &[u32],
+        noise: &Noise,
+    ) -> Result<Vec<u32>> {
+        let range = self.joint.attributes[at].clone();
+        let shift = self.joint.layout.given;
+        let wanted = |subcolumn: usize| draft.drawn.get(subcolumn - shift).map_or(&[][..], Vec::as_slice);
+        let attributes: Vec<Attribute<'_>> = range
+            .clone()
+            .zip(actual)
+            .map(|(subcolumn, actual)| Attribute { wanted: wanted(subcolumn), actual, ordinal: true })
+            .collect();
+        let wants_none: Vec<bool> = match range.clone().next() {
+            Some(first) if !attributes.is_empty() => {
+                wanted(first).iter().map(|&code| code == self.joint.none(first)).collect()
+            }
+            _ => vec![false; slots.len()],
+        };
+        let mut bits = vec![0u32; slots.len()];
+        noise.purpose(&format!("matching/{at}")).fill_u32(0, &mut bits);
+        let pair = self.relations.owner().is_some_and(|(_, owner)| {
+            self.relations.uniques.iter().any(|unique| {
+                unique.drawn.is_empty()
+                    && unique
+                        .columns
+                        .iter()
+                        .all(|column| owner.columns.contains(column) || reference.columns.contains(column))
+                    && reference.columns.iter().any(|column| unique.columns.contains(column))
+            })
+        });
+        let distinct = pair.then_some(owners);
+        let chooses = matches!(reference.role, Role::Matched(_) | Role::Deferred);
+        let groups = if chooses { self.groups(draft, at)? } else { None };
+        let assignment = match groups {
+            Some(groups) => groups.assign(slots, &wants_none, &attributes, distinct, &bits),
+            None => assign(slots, &wants_none, &attributes, distinct, parents, &bits),
+        };
+        if !assignment.unplaced.is_empty() {
+            return Err(SynthError::Model(format!(
+                "{} rows would need another `{}` than their siblings', and there are no more; generate with a larger scale",
+                assignment.unplaced.len(),
+                reference.parent
+            )));
+        }
+        Ok(assignment.parents)
+    }
+}

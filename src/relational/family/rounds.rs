@@ -1,0 +1,112 @@
+//! Drawing a chunk's codes: siblings one after the other, or rows that know nothing of each other.
+
+use super::{Draft, Family};
+use crate::{
+    Result,
+    encode::{EncodedRows, KnownCodes, UNKNOWN},
+    models::{AnyOrderSampler, BlockSampler},
+    noise::{BLOCK_ROWS, Noise, blocks},
+    relational::{
+        chains::{Round, Rounds},
+        place_code,
+    },
+};
+use std::ops::Range;
+
+impl Family {
+    /// Rows that know nothing of each other.
+    pub(super) fn independent(&self, rows: Range<u64>, sampler: &mut dyn BlockSampler) -> Result<EncodedRows> {
+        let layout = self.encoder.layout();
+        let mut out = EncodedRows::with_capacity(layout, 0);
+        let mut block_rows = EncodedRows::with_capacity(layout, BLOCK_ROWS);
+        for (block, part) in blocks(rows.clone()) {
+            sampler.sample(block, &self.noise, &mut block_rows)?;
+            out.extend(&block_rows, part);
+        }
+        Ok(out)
+    }
+
+    /// Draws all rows of the chunk, siblings one after the other; of attributes that are `known`, (sub-column, codes).
+    pub(super) fn rounds(
+        &self,
+        sampler: &mut dyn AnyOrderSampler,
+        draft: &mut Draft<'_>,
+        noise: &Noise,
+        known: &[(usize, Vec<u32>)],
+    ) -> Result<()> {
+        let joint = &self.joint;
+        let degrees = &draft.segment.degrees[draft.chunk.owners.clone()];
+        let rounds = Rounds::new(degrees);
+        let drawn = joint.drawn();
+        draft.drawn = vec![vec![0; rounds.rows() as usize]; drawn.len()];
+        let mut out = EncodedRows::with_capacity(&joint.layout, BLOCK_ROWS);
+        for (number, round) in rounds.enumerate() {
+            for (piece, first) in (0..round.rows.len()).step_by(BLOCK_ROWS).enumerate() {
+                let part = first..(first + BLOCK_ROWS).min(round.rows.len());
+                let question = self.question(draft, &round, part.clone(), known);
+                let block = (number as u64) << 32 | piece as u64;
+                sampler.complete(block, noise, &question, &mut out)?;
+                for (to, from) in draft.drawn.iter_mut().zip(&out.subcolumns[drawn.clone()]) {
+                    for (at, &row) in round.rows[part.clone()].iter().enumerate() {
+                        to[row as usize] = from.code(at);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is known of the rows `part` of a round.
+    fn question(
+        &self,
+        draft: &Draft<'_>,
+        round: &Round,
+        part: Range<usize>,
+        known: &[(usize, Vec<u32>)],
+    ) -> KnownCodes {
+        let joint = &self.joint;
+        let mut question = KnownCodes::nothing(joint.layout.subcolumns.len(), part.len());
+        let owner = |&parent: &u32| draft.chunk.owners.start + parent as usize;
+        for (at, codes) in joint.owner.clone().zip(&draft.segment.context) {
+            let code = |parent| codes.get(owner(parent)).copied().unwrap_or(UNKNOWN);
+            question.set(at, round.parents[part.clone()].iter().map(code).collect());
+        }
+        if let Some(place) = joint.place {
+            question.set(place, round.siblings[part.clone()].iter().map(|&number| place_code(number)).collect());
+        }
+        for (at, codes) in joint.sibling.clone().zip(&draft.drawn) {
+            let code = |&before: &u32| codes.get(before as usize).copied().unwrap_or(joint.none(at));
+            question.set(at, round.before[part.clone()].iter().map(code).collect());
+        }
+        for (at, codes) in known {
+            question.set(*at, round.rows[part.clone()].iter().map(|&row| codes[row as usize]).collect());
+        }
+        question
+    }
+
+    /// The attributes of the chosen parents: what the rows are then drawn given.
+    pub(super) fn known_attributes(&self, draft: &Draft<'_>) -> Vec<(usize, Vec<u32>)> {
+        let mut known = Vec::new();
+        for (range, (parents, chosen)) in
+            self.joint.attributes.iter().zip(draft.segment.parents.iter().zip(&draft.parents))
+        {
+            let Some(parents) = parents else { continue };
+            for (subcolumn, codes) in range.clone().zip(&parents.attributes) {
+                let none = self.joint.none(subcolumn);
+                let code = |&row: &u32| codes.get(row as usize).copied().unwrap_or(none);
+                known.push((subcolumn, chosen.iter().map(code).collect()));
+            }
+        }
+        known
+    }
+
+    pub(super) fn own_codes(&self, draft: &Draft<'_>, rows: usize) -> EncodedRows {
+        let mut own = EncodedRows::with_capacity(self.encoder.layout(), rows);
+        let first = self.joint.own.start - self.joint.layout.given;
+        for (to, codes) in own.subcolumns.iter_mut().zip(draft.drawn.iter().skip(first)) {
+            codes.iter().for_each(|&code| to.push_code(code));
+        }
+        own.rows = rows;
+        own
+    }
+}
