@@ -152,6 +152,12 @@ pub trait AnyOrderSampler: Send {
     /// libtorch failed.
     fn complete(&mut self, block: u64, noise: &Noise, known: &KnownCodes, out: &mut EncodedRows) -> Result<()>;
 
+    /// From now on completes the sub-columns `first` before the others, in this order. Nothing changes where a model has
+    /// one order only.
+    fn draw_first(&mut self, first: &[usize]) {
+        let _ = first;
+    }
+
     /// Probabilities of the codes of a sub-column in every row given what is known of the others, row by row.
     ///
     /// # Errors

@@ -32,7 +32,10 @@ impl Generator {
         let encoder = &stored.manifest.encoder;
         let mut sampler = stored.model.any_order_sampler(&settings)?;
         let table = ConditionTable::new(&mut *sampler, encoder.layout(), &condition(given, encoder));
-        Ok(Self::Given(sampler, Box::new(table.map_err(of_model)?)))
+        let table = table.map_err(of_model)?;
+        let sure = table.sure(&mut *sampler)?;
+        sampler.draw_first(&sure);
+        Ok(Self::Given(sampler, Box::new(table)))
     }
 
     pub(super) fn memory_size(&self) -> usize {

@@ -35,6 +35,8 @@ const NEVER: f64 = -1e30;
 /// Runs a trained model.
 pub(super) struct Sampler {
     workers: Vec<Worker>,
+    /// The columns, in the order that they are drawn in.
+    order: Vec<usize>,
 }
 
 /// Which columns a code can tell something.
@@ -114,6 +116,7 @@ impl Layer {
 struct Question {
     streams: Vec<Purpose>,
     known: KnownCodes,
+    order: Vec<usize>,
 }
 
 impl Question {
@@ -139,7 +142,8 @@ impl Sampler {
         let device = resolve(settings.device)?;
         let twin = |first: &Worker| first.twin(model);
         let first = Worker::new(model, reach, settings, device, TABLE_BYTES)?;
-        Ok(Self { workers: tiles::workers(first, device, settings.threads, twin)? })
+        let workers = tiles::workers(first, device, settings.threads, twin)?;
+        Ok(Self { workers, order: (model.given()..model.columns().len()).collect() })
     }
 
     /// Bytes that a sampler of one worker takes.
@@ -157,9 +161,10 @@ impl Sampler {
         4 * (tables.sum::<usize>() + total * drawn * width + tile + logits)
     }
 
-    fn streams(&self, noise: &Noise) -> Vec<Purpose> {
+    fn question(&self, noise: &Noise, known: KnownCodes) -> Question {
         let columns = self.workers.first().map_or(0, |worker| worker.columns.len());
-        (0..columns).map(|k| noise.purpose(&format!("argn/code/{k}"))).collect()
+        let streams = (0..columns).map(|k| noise.purpose(&format!("argn/code/{k}"))).collect();
+        Question { streams, known, order: self.order.clone() }
     }
 
     fn first(&mut self) -> Result<&mut Worker> {
@@ -169,17 +174,23 @@ impl Sampler {
 
 impl BlockSampler for Sampler {
     fn sample(&mut self, block: u64, noise: &Noise, out: &mut EncodedRows) -> Result<()> {
-        let question = Question { streams: self.streams(noise), known: KnownCodes::default() };
+        let question = self.question(noise, KnownCodes::default());
         tiles::sample(&mut self.workers, block, BLOCK_ROWS, &question, out)
     }
 }
 
 impl AnyOrderSampler for Sampler {
     fn complete(&mut self, block: u64, noise: &Noise, known: &KnownCodes, out: &mut EncodedRows) -> Result<()> {
-        let question = Question { streams: self.streams(noise), known: known.clone() };
+        let question = self.question(noise, known.clone());
         // With a context the caller decides how many rows there are, whatever is asked for; without one, LIMIT would.
         let rows = if self.first()?.given == 0 { BLOCK_ROWS } else { known.rows() };
         tiles::sample(&mut self.workers, block, rows, &question, out)
+    }
+
+    fn draw_first(&mut self, first: &[usize]) {
+        if self.workers.first().is_some_and(|worker| worker.reach == Reach::All) {
+            self.order.sort_by_key(|&k| (first.iter().position(|&f| f == k).unwrap_or(first.len()), k));
+        }
     }
 
     fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>> {
@@ -446,7 +457,7 @@ impl TileWorker for Worker {
             push_codes(&mut self.rows.subcolumns[k], &codes[..wanted]);
         }
         let mut bits = vec![0u32; rows];
-        for (k, purpose) in question.streams.iter().enumerate().skip(given) {
+        for (k, purpose) in question.order.iter().map(|&k| (k, &question.streams[k])) {
             if let Some(known) = known[k].as_ref().filter(|known| !known[..wanted].contains(&UNKNOWN)) {
                 push_codes(&mut self.rows.subcolumns[k], &known[..wanted]);
                 continue;
@@ -542,7 +553,7 @@ mod tests {
             let mut worker = Worker::new(&model, Reach::Later, &settings, Device::Cpu, table_bytes).unwrap();
             let tables = worker.tables.iter().filter(|table| table.is_some()).count();
             let streams = (0..3).map(|k| noise.purpose(&format!("{k}"))).collect();
-            worker.tile(0, &Question { streams, known: known.clone() }).unwrap();
+            worker.tile(0, &Question { streams, known: known.clone(), order: vec![1, 2] }).unwrap();
             let codes = worker.rows.subcolumns.clone();
             (tables, codes, worker.distribution(&known, 2).unwrap())
         };

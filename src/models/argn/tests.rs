@@ -140,6 +140,31 @@ fn rows_are_completed_with_what_is_known_kept_and_each_by_itself() {
 }
 
 #[test]
+fn columns_are_drawn_in_the_order_asked_for() {
+    let (layout, rows) = planted(6000);
+    let model = fit(&layout, &rows, &small(20)).model;
+    let mut sampler = model.any_order_sampler(&SamplerSettings::new(DeviceKind::Cpu, 1)).unwrap();
+    let mut complete = |first: &[usize]| {
+        let mut out = EncodedRows::with_capacity(&layout, BLOCK_ROWS);
+        sampler.draw_first(first);
+        sampler.complete(0, &Noise::new(5, b"sample"), &known(&[], BLOCK_ROWS), &mut out).unwrap();
+        out
+    };
+    let (tables, reversed) = (complete(&[]), complete(&[2, 1]));
+    assert_eq!(tables, complete(&[0, 1]), "the table's order");
+    assert_ne!(tables, reversed);
+    // c = 4 only where a = b = 2, in .1 * (.9 + .1 / 3) of the rows, whichever is drawn first.
+    for drawn in [tables, reversed] {
+        let code = |block: &EncodedRows, k: usize, row: usize| block.subcolumns[k].code(row);
+        let found = share(std::slice::from_ref(&drawn), |block, row| code(block, 2, row) == 4);
+        assert!((found - 0.0933).abs() < 0.03, "{found}");
+        let alike =
+            share(&[drawn], |block, row| (code(block, 2, row) == 4) == ((0..2).all(|k| code(block, k, row) == 2)));
+        assert!(alike > 0.95, "{alike}");
+    }
+}
+
+#[test]
 fn temperature_sharpens_and_flattens() {
     let (layout, rows) = planted(3000);
     let model = fit(&layout, &rows, &small(10)).model;
