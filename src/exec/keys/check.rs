@@ -102,6 +102,28 @@ impl KeyReport {
         }
         if problems.is_empty() { Ok(()) } else { Err(SynthError::Keys { problems }) }
     }
+
+    /// The tables with keys, or with parents, that were found to have no rows.
+    #[must_use]
+    pub fn empty_tables(&self) -> BTreeSet<&TableName> {
+        let mut empty = BTreeSet::new();
+        for KeyCheck { key, counts, .. } in &self.checks {
+            let Some(counts) = counts else { continue };
+            let (table, parent) = match key {
+                CheckedKey::Key(key) => (&key.table, None),
+                CheckedKey::ForeignKey(key) => (&key.table, counts.references.map(|found| (&key.parent, found))),
+            };
+            if counts.rows == 0 {
+                empty.insert(table);
+            }
+            if let Some((parent, found)) = parent
+                && found.parents + found.parent_nulls + found.parent_duplicates == 0
+            {
+                empty.insert(parent);
+            }
+        }
+        empty
+    }
 }
 
 /// Checks `known` against the data of the session's tables: unique and primary keys, foreign keys and their parents, and

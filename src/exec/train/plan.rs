@@ -164,13 +164,14 @@ impl ExecutionPlan for TrainExec {
                 begun: Utc::now(),
             })
             .collect();
+        let targets: Vec<TableName> = self.targets.iter().map(|target| target.full_name.clone()).collect();
         let schema = self.schema();
         let start = async move {
             let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&schema), 1);
             let out = builder.tx();
             builder.spawn(async move {
                 if let Some(related) = related {
-                    related.check().await.map_err(DataFusionError::from)?;
+                    related.check(&targets).await.map_err(DataFusionError::from)?;
                 }
                 let (width, jobs) = side_by_side(resumed(jobs).await.map_err(DataFusionError::from)?);
                 let run = async |job: Job| job.run(&out).await.map_err(DataFusionError::from);

@@ -119,9 +119,21 @@ impl SchemaPlan {
             || self.keys.keys.iter().any(|(key, _)| key.table == *table && key.columns.len() > 1)
     }
 
-    /// Checks the keys against the data.
-    pub(super) async fn check(&self) -> Result<()> {
-        check_keys(&self.state, &self.keys, self.orphans).await?.verify()
+    /// Checks the keys against the data, and that there are rows of all of `targets` that keys are about.
+    pub(super) async fn check(&self, targets: &[TableName]) -> Result<()> {
+        let report = check_keys(&self.state, &self.keys, self.orphans).await?;
+        report.verify()?;
+        let (empty, full): (Vec<_>, Vec<_>) = targets.iter().partition(|&table| report.empty_tables().contains(table));
+        if empty.is_empty() {
+            return Ok(());
+        }
+        let listed = |tables: &[&TableName]| tables.iter().map(|t| t.table.as_str()).collect::<Vec<_>>().join(", ");
+        let way_out = match full.as_slice() {
+            [] => "fill them".to_owned(),
+            full => format!("fill them, or train the others: synth_train('{}')", listed(full)),
+        };
+        let reason = format!("no rows in {}; {way_out}", listed(&empty));
+        Err(SynthError::NoRows { reason })
     }
 
     /// Columns of the table that are keys by themselves.
