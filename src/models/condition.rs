@@ -86,13 +86,7 @@ impl ConditionTable {
     /// # Errors
     /// libtorch failed.
     pub fn sure(&self, model: &mut dyn AnyOrderSampler) -> Result<Vec<usize>> {
-        let total = self.cumulated.last().copied().unwrap_or(0.0);
-        let at = |i: usize| self.cumulated.partition_point(|&sum| sum <= (i as f64 + 0.5) / ASKED as f64 * total);
-        let rows: Vec<usize> = (0..ASKED).map(|i| at(i).min(self.cumulated.len().saturating_sub(1))).collect();
-        let mut known = KnownCodes::nothing(self.all, ASKED);
-        for (&column, codes) in self.subcolumns.iter().zip(&self.codes) {
-            known.set(column, rows.iter().map(|&row| codes.get(row).copied().unwrap_or(UNKNOWN)).collect());
-        }
+        let known = self.combinations((0..ASKED).map(|i| (i as f64 + 0.5) / ASKED as f64 * self.total()));
         let nothing = KnownCodes::nothing(self.all, 1);
         let mut sure = Vec::new();
         for subcolumn in (0..self.all).filter(|k| !self.subcolumns.contains(k)) {
@@ -168,11 +162,20 @@ impl ConditionTable {
     pub fn draw(&self, block: u64, noise: &Noise) -> KnownCodes {
         let mut bits = vec![0u32; BLOCK_ROWS];
         noise.purpose("condition").fill_u32(block, &mut bits);
-        let scale = self.cumulated.last().copied().unwrap_or(0.0) / 4_294_967_296.0;
+        let scale = self.total() / 4_294_967_296.0;
+        self.combinations(bits.iter().map(|&bits| f64::from(bits) * scale))
+    }
+
+    fn total(&self) -> f64 {
+        self.cumulated.last().copied().unwrap_or(0.0)
+    }
+
+    /// The combinations at these places of the summed-up weights, a row each.
+    fn combinations(&self, places: impl Iterator<Item = f64>) -> KnownCodes {
         let last = self.cumulated.len().saturating_sub(1);
-        let at = |&bits: &u32| self.cumulated.partition_point(|&sum| sum <= f64::from(bits) * scale).min(last);
-        let rows: Vec<usize> = bits.iter().map(at).collect();
-        let mut known = KnownCodes::nothing(self.all, BLOCK_ROWS);
+        let at = |place: f64| self.cumulated.partition_point(|&sum| sum <= place).min(last);
+        let rows: Vec<usize> = places.map(at).collect();
+        let mut known = KnownCodes::nothing(self.all, rows.len());
         for (&column, codes) in self.subcolumns.iter().zip(&self.codes) {
             known.set(column, rows.iter().map(|&row| codes.get(row).copied().unwrap_or(UNKNOWN)).collect());
         }

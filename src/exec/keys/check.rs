@@ -109,17 +109,17 @@ impl KeyReport {
         let mut empty = BTreeSet::new();
         for KeyCheck { key, counts, .. } in &self.checks {
             let Some(counts) = counts else { continue };
-            let (table, parent) = match key {
-                CheckedKey::Key(key) => (&key.table, None),
-                CheckedKey::ForeignKey(key) => (&key.table, counts.references.map(|found| (&key.parent, found))),
+            let table = match key {
+                CheckedKey::Key(key) => &key.table,
+                CheckedKey::ForeignKey(key) => {
+                    if counts.references.is_some_and(|found| found.parents + found.parent_nulls == 0) {
+                        empty.insert(&key.parent);
+                    }
+                    &key.table
+                }
             };
             if counts.rows == 0 {
                 empty.insert(table);
-            }
-            if let Some((parent, found)) = parent
-                && found.parents + found.parent_nulls + found.parent_duplicates == 0
-            {
-                empty.insert(parent);
             }
         }
         empty

@@ -123,7 +123,8 @@ impl SchemaPlan {
     pub(super) async fn check(&self, targets: &[TableName]) -> Result<()> {
         let report = check_keys(&self.state, &self.keys, self.orphans).await?;
         report.verify()?;
-        let (empty, full): (Vec<_>, Vec<_>) = targets.iter().partition(|&table| report.empty_tables().contains(table));
+        let without_rows = report.empty_tables();
+        let (empty, full): (Vec<_>, Vec<_>) = targets.iter().partition(|table| without_rows.contains(table));
         if empty.is_empty() {
             return Ok(());
         }

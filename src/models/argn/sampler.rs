@@ -63,7 +63,6 @@ struct Worker {
     columns: Vec<Column>,
     /// The first so many columns have no hidden layer and no head: they are never drawn.
     given: usize,
-    width: usize,
     device: Device,
     reach: Reach,
     /// What columns make of those before them, per drawn column.
@@ -279,7 +278,6 @@ impl Worker {
             rows: EncodedRows::with_capacity(model.layout(), TILE),
             columns,
             given,
-            width,
             device,
             reach,
             layers,
@@ -294,7 +292,6 @@ impl Worker {
         Ok(Self {
             columns: self.columns.clone(),
             given: self.given,
-            width: self.width,
             device: self.device,
             reach: self.reach,
             layers: self.layers.iter().map(Layer::shallow_clone).collect(),
