@@ -53,12 +53,13 @@ impl ModelKind for Marginals {
         _resume: Option<&Checkpoint>,
         _observer: &mut dyn FitObserver,
     ) -> Result<Fitted> {
-        let unit = 1.0 / data.rows.rows as f32;
+        let unit = 1.0 / data.rows.len() as f32;
+        let every: Vec<u32> = (0..data.rows.len() as u32).collect();
         let mut cumulated = Vec::new();
-        for (kind, codes) in data.layout.subcolumns.iter().zip(&data.rows.subcolumns) {
+        for (subcolumn, kind) in data.layout.subcolumns.iter().enumerate() {
             let SubColumn::Code { cardinality, .. } = *kind else { continue };
             let mut frequencies = vec![0.0; cardinality as usize];
-            (0..codes.len()).for_each(|row| frequencies[codes.code(row) as usize] += unit);
+            data.rows.for_each_code(subcolumn, &every, |_, code| frequencies[code as usize] += unit);
             let mut sum = 0.0;
             frequencies.iter_mut().for_each(|frequency| {
                 sum += *frequency;
@@ -67,7 +68,7 @@ impl ModelKind for Marginals {
             cumulated.push(frequencies);
         }
         let model = Frequencies { layout: data.layout.clone(), cumulated };
-        let report = FitReport { rows: data.rows.rows as u64, epochs: 1, best_epoch: 1, ..FitReport::default() };
+        let report = FitReport { rows: data.rows.len() as u64, epochs: 1, best_epoch: 1, ..FitReport::default() };
         Ok(Fitted { model: Arc::new(model), report })
     }
 

@@ -164,6 +164,3 @@ impl EncodedRows {
         self.subcolumns.iter().map(SubColumnData::memory_size).sum()
     }
 }
-
-/// A whole table, encoded: one or two bytes a code, four a scalar.
-pub type CodeMatrix = EncodedRows;

@@ -1,9 +1,10 @@
 //! What a condition leaves of a column: codes, and places within the codes that stand for many values.
 
-use super::{SubColumn, TableEncoder};
+use super::{EncodedRows, SubColumn, SubColumnData, TableEncoder, columns::KnownParts};
 use crate::{Result, SynthError};
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Places tried within a code that stands for many values, at first and where none of those will do.
 const PLACES: [u32; 2] = [1 << 12, 1 << 16];
@@ -49,6 +50,12 @@ impl Restriction {
         (!self.allowed.is_empty()).then_some(self)
     }
 
+    /// Whether all values of a code satisfy the condition.
+    fn is_whole(&self, code: u32) -> bool {
+        let found = self.allowed.binary_search_by_key(&code, |allowed| allowed.code);
+        found.is_ok_and(|at| self.allowed[at].places.is_empty())
+    }
+
     /// Random bits that lead to a value that satisfies the condition, of those drawn for a value of `code`.
     fn place(&self, code: u32, bits: u32) -> u32 {
         let found = self.allowed.binary_search_by_key(&code, |allowed| allowed.code);
@@ -90,7 +97,7 @@ impl TableEncoder {
             ));
         }
         let passing = |codes: &[u32], bits: &[u32]| -> Result<Vec<bool>> {
-            let values = encoder.values(field, codes, bits).ok_or_else(|| {
+            let values = encoder.values(field, codes, bits, KnownParts::default()).ok_or_else(|| {
                 fault(
                     "its values are generated, not learned",
                     "filter the sample with WHERE, or set the column's role in synth.columns and train again",
@@ -151,14 +158,29 @@ impl TableEncoder {
         (!allowed.is_empty()).then_some(Ok(Restriction { column: of, allowed }))
     }
 
-    /// The values of the codes `codes` of a restricted column; `bits` are random.
+    /// The values of the rows `rows` of a restricted column, in encoded rows of which all can be decoded; `bits` are random.
+    /// What else than the code is encoded of a value counts where all values of the code will do.
     ///
     /// # Errors
     /// Codes that the encoder never made.
-    pub fn restricted(&self, restriction: &Restriction, codes: &[u32], bits: &[u32]) -> Result<ArrayRef> {
+    pub fn restricted(
+        &self,
+        restriction: &Restriction,
+        encoded: &EncodedRows,
+        rows: Range<usize>,
+        bits: &[u32],
+    ) -> Result<ArrayRef> {
         let (field, encoder) = self.encoder(restriction.column);
+        let subcolumns = &encoded.subcolumns[self.layout().columns[restriction.column].subcolumns.clone()];
+        let code = |row: usize| subcolumns.first().map_or(0, |codes| codes.code(row));
+        let codes: Vec<u32> = rows.clone().map(code).collect();
+        let whole: Vec<bool> = codes.iter().map(|&code| restriction.is_whole(code)).collect();
+        let part = |part: &SubColumnData| {
+            rows.clone().zip(&whole).map(|(row, &whole)| if whole { part.code(row) } else { 0 }).collect()
+        };
+        let parts: Vec<Vec<u32>> = subcolumns.iter().skip(1).map(part).collect();
         let places: Vec<u32> = codes.iter().zip(bits).map(|(&code, &bits)| restriction.place(code, bits)).collect();
         let unlearned = || SynthError::Internal(format!("a restriction of the unlearned column `{}`", field.name()));
-        encoder.values(field, codes, &places).ok_or_else(unlearned)?
+        encoder.values(field, &codes, &places, KnownParts { codes: &parts, within_bins: true }).ok_or_else(unlearned)?
     }
 }

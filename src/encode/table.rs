@@ -2,7 +2,7 @@
 
 use super::{
     ColumnLayout, EncodedRows, KnownCodes, Layout, SubColumn, SubColumnData, UNKNOWN,
-    columns::{ColumnEncoder, DecodeInput, EncodeInput, invalid, unseen},
+    columns::{ColumnEncoder, DecodeInput, EncodeInput, PartCodes, invalid, unseen},
     follows::{Follows, difference, difference_field, equal, later},
     physical::plain,
     schema_serde,
@@ -80,9 +80,11 @@ impl Column {
         }
     }
 
-    /// The codes of its values, given those of the column that it is equal to at times, where these are known.
-    fn codes(&self, array: &ArrayRef, base: Option<&ArrayRef>) -> Result<Vec<Option<u32>>> {
+    /// The codes of its values in its first sub-column, given those of the column that it is equal to at times, where these
+    /// are known; and in the others.
+    fn codes(&self, array: &ArrayRef, base: Option<&ArrayRef>) -> Result<(Vec<Option<u32>>, PartCodes)> {
         let mut codes = self.encoder.codes(array.as_ref())?;
+        let parts = self.encoder.part_codes(array.as_ref(), &codes)?;
         if let (Some(base), Some(same)) = (base, self.equal_code()) {
             for (code, equal) in codes.iter_mut().zip(equal(array, base)?.values()) {
                 if equal && code.is_some_and(|code| self.encoder.is_bin(code)) {
@@ -90,7 +92,7 @@ impl Column {
                 }
             }
         }
-        Ok(codes)
+        Ok((codes, parts))
     }
 
     /// The column that it is learned as the time since.
@@ -151,7 +153,7 @@ impl TableEncoder {
                 let mut subcolumns = encoder.subcolumns();
                 if let Some(Follows::Equal(_)) = follows {
                     match (&encoder, subcolumns.as_mut_slice()) {
-                        (ColumnEncoder::Bins(_), [code]) => *code = code.with_one_more(),
+                        (ColumnEncoder::Bins(_), [code, ..]) => *code = code.with_one_more(),
                         _ => return Err(invalid(field, "it cannot have a code for the value of another")),
                     }
                 }
@@ -229,10 +231,13 @@ impl TableEncoder {
                     continue;
                 }
                 if let Some(base) = column.equal_to() {
-                    let codes = column.codes(&array, Some(batch.column(base)))?;
-                    let out = &mut out.subcolumns[self.layout.columns[at].subcolumns.start];
+                    let (codes, parts) = column.codes(&array, Some(batch.column(base)))?;
+                    let start = self.layout.columns[at].subcolumns.start;
                     for (row, code) in codes.into_iter().enumerate() {
-                        out.push_code(code.ok_or_else(|| unseen(field, array.as_ref(), row))?);
+                        out.subcolumns[start].push_code(code.ok_or_else(|| unseen(field, array.as_ref(), row))?);
+                    }
+                    for (out, codes) in out.subcolumns[start + 1..].iter_mut().zip(parts) {
+                        codes.into_iter().for_each(|code| out.push_code(code));
                     }
                     continue;
                 }
@@ -321,7 +326,8 @@ impl TableEncoder {
                     codes.iter().zip(taken).map(|(&code, covered)| Some(code == same && covered)).collect();
                 let mut kept = vec![0; of.rows.start];
                 kept.extend(codes.into_iter().map(|code| if code == same { same - 1 } else { code }));
-                let kept = [SubColumnData::Code32(kept)];
+                let parts = input(field).codes.iter().skip(1).cloned();
+                let kept: Vec<_> = std::iter::once(SubColumnData::Code32(kept)).chain(parts).collect();
                 let decoded = column.encoder.decode(&DecodeInput { codes: &kept, ..input(field) })?;
                 zip(&taken, &base, &decoded)?
             }
@@ -435,9 +441,13 @@ impl TableEncoder {
             };
             let base = self.columns[at].equal_to();
             let place = base.and_then(|base| columns.iter().position(|&column| column == base));
-            let codes = self.columns[at].codes(&array, place.map(|place| &arrays[place]))?;
-            let codes = codes.into_iter().enumerate().map(code);
-            known.set(subcolumn, codes.collect::<Result<_>>()?);
+            let (codes, parts) = self.columns[at].codes(&array, place.map(|place| &arrays[place]))?;
+            let codes = codes.into_iter().enumerate().map(code).collect::<Result<Vec<_>>>()?;
+            for (subcolumn, mut part) in (subcolumn + 1..).zip(parts) {
+                part.iter_mut().zip(&codes).filter(|(_, code)| **code == UNKNOWN).for_each(|(part, _)| *part = UNKNOWN);
+                known.set(subcolumn, part);
+            }
+            known.set(subcolumn, codes);
         }
         Ok(known)
     }
@@ -468,8 +478,13 @@ impl TableEncoder {
             };
             let base = column.equal_to().and_then(|base| arrays.get(base)?.as_ref());
             let base = base.map(|base| of_type(base, at)).transpose()?;
-            let codes = column.codes(&array, base.as_ref())?;
-            out[subcolumn] = codes.into_iter().enumerate().map(code).collect();
+            let (codes, parts) = column.codes(&array, base.as_ref())?;
+            let codes: Vec<u32> = codes.into_iter().enumerate().map(code).collect();
+            for (out, part) in out[subcolumn + 1..].iter_mut().zip(parts) {
+                let part = part.into_iter().zip(&codes);
+                *out = part.map(|(part, code)| if *code == UNKNOWN { UNKNOWN } else { part }).collect();
+            }
+            out[subcolumn] = codes;
         }
         Ok(out)
     }

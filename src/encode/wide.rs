@@ -90,6 +90,17 @@ pub(crate) trait Wide:
     /// The grid value nearest to place `offset`, within the grid's range.
     fn at(offset: f64, grid: &Grid<Self>) -> Self;
 
+    /// The value as a whole number, in units of the last decimal where it has some; none where it is no such number, or too
+    /// large.
+    fn to_whole(self, _grid: &Grid<Self>) -> Option<i64> {
+        None
+    }
+
+    /// The value that is `whole` as [`Wide::to_whole`] says, within the grid's range.
+    fn of_whole(_whole: i64, grid: &Grid<Self>) -> Self {
+        grid.min
+    }
+
     /// The value as a real number, to the nearest.
     fn to_f64(self) -> f64;
 
@@ -131,6 +142,14 @@ impl Wide for i64 {
         // `as` saturates; the minimum keeps what f64 cannot resolve within the range.
         let steps = (offset.round() as u64).min(grid.max.abs_diff(grid.min) / grid.step);
         grid.min.wrapping_add_unsigned(steps.wrapping_mul(grid.step))
+    }
+
+    fn to_whole(self, _grid: &Grid<Self>) -> Option<i64> {
+        Some(self)
+    }
+
+    fn of_whole(whole: i64, grid: &Grid<Self>) -> Self {
+        whole.clamp(grid.min, grid.max)
     }
 
     fn to_f64(self) -> f64 {
@@ -220,6 +239,19 @@ impl Wide for Float {
         Self(if grid.single { f64::from(x as f32) } else { x })
     }
 
+    #[allow(clippy::cast_possible_truncation)]
+    fn to_whole(self, grid: &Grid<Self>) -> Option<i64> {
+        let power = POWERS_OF_TEN.get(usize::from(grid.decimals?))?;
+        let scaled = self.0 * power;
+        (scaled.abs() < WHOLE).then(|| scaled.round() as i64)
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn of_whole(whole: i64, grid: &Grid<Self>) -> Self {
+        let power = grid.decimals.and_then(|d| POWERS_OF_TEN.get(usize::from(d))).copied().unwrap_or(1.0);
+        Self::at(whole as f64 / power, grid)
+    }
+
     fn to_f64(self) -> f64 {
         self.0
     }
@@ -233,10 +265,12 @@ impl Wide for Float {
 pub(crate) const POWERS_OF_TEN: [f64; 16] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
+/// 2^52: every f64 beyond is whole.
+const WHOLE: f64 = 4_503_599_627_370_496.0;
+
 /// `x` rounded to `decimals` decimals; unchanged where that is finer than f64 resolves.
 pub(crate) fn round_to(x: f64, decimals: Option<u8>) -> f64 {
     let Some(power) = decimals.and_then(|d| POWERS_OF_TEN.get(usize::from(d))) else { return x };
     let scaled = x * power;
-    // Above 2^52 every f64 is whole already.
-    if scaled.abs() < 4_503_599_627_370_496.0 { scaled.round() / power } else { x }
+    if scaled.abs() < WHOLE { scaled.round() / power } else { x }
 }

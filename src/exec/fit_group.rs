@@ -115,7 +115,7 @@ impl GroupFit {
         let job = FittingJob {
             kind,
             layout: encoder.layout().clone(),
-            rows: codes,
+            rows: codes.into(),
             options: options.clone(),
             resume: None,
             checkpoints: None,

@@ -56,7 +56,8 @@ pub(super) fn words<const N: usize>(rows: usize) -> Vec<[u32; N]> {
     bits.as_chunks::<N>().0.to_vec()
 }
 
-pub(super) fn fit(kind: &dyn ModelKind, layout: &Layout, rows: &CodeMatrix, options: &FitOptions) -> Fitted {
+pub(super) fn fit(kind: &dyn ModelKind, layout: &Layout, rows: &EncodedRows, options: &FitOptions) -> Fitted {
+    let rows = &CodeMatrix::from(rows.clone());
     kind.fit(&TrainingData { layout, rows }, options, None, &mut Watch::default()).unwrap()
 }
 

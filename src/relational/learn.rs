@@ -468,7 +468,7 @@ fn join(
         }
     }
     out.rows = rows;
-    out
+    out.into()
 }
 
 fn push(to: &mut SubColumnData, from: &SubColumnData, index: &[u32], none: u32) {

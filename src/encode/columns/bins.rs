@@ -1,6 +1,9 @@
 //! Quantile bins: a number as one code, for models that draw codes only.
 
-use super::{DecodeInput, invalid, pack};
+use super::{
+    DecodeInput, invalid, pack,
+    parts::{self, Binned, KnownParts, Part, PartCodes, Within},
+};
 use crate::{
     Result,
     encode::{
@@ -14,10 +17,10 @@ use crate::{
 use arrow::{
     array::{Array, ArrayRef},
     buffer::NullBuffer,
-    datatypes::Field,
+    datatypes::{DataType, Field},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::HashMap, sync::OnceLock};
+use std::{collections::HashMap, ops::Range, sync::OnceLock};
 
 /// Bins at most.
 const BINS: usize = 100;
@@ -25,6 +28,8 @@ const BINS: usize = 100;
 const ROWS_PER_BIN: f64 = 40.0;
 /// Quantiles kept per bin, both ends included.
 const SKETCH: usize = 9;
+/// Values per bin that stand for what it decodes to.
+const SMOOTH: usize = 256;
 
 /// Numbers as codes: null first if there are nulls, then, in ascending order, *atoms* (values with a share of their own,
 /// NaN and infinities) and bins of about equal counts of the others. A bin decodes through the quantile function of the
@@ -45,6 +50,9 @@ pub(crate) struct Bins<W: Lane> {
     single: bool,
     /// Per bin, [`SKETCH`] ascending places on the grid; bin `i` ends where bin `i + 1` begins.
     bins: Vec<Vec<Float>>,
+    /// What a bin leaves open and other sub-columns say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Part>,
     #[serde(skip)]
     tables: OnceLock<Tables<W>>,
 }
@@ -69,22 +77,41 @@ enum Place {
 
 impl<W: Lane> Bins<W> {
     /// Fits values of weight > 0 in ascending order that are not atoms, all finite and on the grid; at least one.
-    pub(crate) fn fit(points: &[(W, f64)], atoms: Vec<W>, grid: &Grid<W>, nullable: bool) -> Self {
+    pub(crate) fn fit(
+        points: &[(W, f64)],
+        atoms: Vec<W>,
+        grid: &Grid<W>,
+        nullable: bool,
+        data_type: &DataType,
+    ) -> Self {
         let total: f64 = points.iter().map(|(_, weight)| weight).sum();
         let count = (total / ROWS_PER_BIN).clamp(1.0, BINS as f64).floor();
-        let mut bins = Vec::new();
-        let (mut bin, mut held, mut passed) = (Vec::new(), 0.0, 0.0);
-        for (i, (value, weight)) in points.iter().enumerate() {
-            bin.push((value.offset(grid), *weight));
+        let places: Vec<(f64, f64)> = points.iter().map(|(value, weight)| (value.offset(grid), *weight)).collect();
+        let (mut bins, mut ranges) = (Vec::new(), Vec::new());
+        let (mut first, mut held, mut passed) = (0, 0.0, 0.0);
+        for (i, (_, weight)) in points.iter().enumerate() {
             held += weight;
             // A value is never split between bins; the share of a bin is of what is still to come.
             let share = (total - passed) / (count - bins.len() as f64).max(1.0);
             let last = i + 1 == points.len();
             if last || held + 0.5 * points[i + 1].1 >= share {
-                bins.push(quantiles(&bin, held));
+                bins.push(quantiles(&places[first..=i]));
+                ranges.push(first..i + 1);
                 passed += held;
-                held = 0.0;
-                bin.clear();
+                (first, held) = (i + 1, 0.0);
+            }
+        }
+        let parts = learned_parts(points, &bins, &ranges, grid, data_type);
+        // Values whose digits are drawn are left to them.
+        let ordinary = |at: &usize| {
+            points[*at].0.to_whole(grid).is_none_or(|whole| !parts.iter().any(|part| part.is_ending(whole)))
+        };
+        for (bin, range) in bins.iter_mut().zip(&ranges) {
+            let kept: Vec<(f64, f64)> = range.clone().filter(ordinary).map(|at| places[at]).collect();
+            if kept.len() < range.len() && !kept.is_empty() {
+                let ends = (bin[0], bin[SKETCH - 1]);
+                *bin = quantiles(&kept);
+                (bin[0], bin[SKETCH - 1]) = ends;
             }
         }
         Self {
@@ -95,14 +122,43 @@ impl<W: Lane> Bins<W> {
             step: grid.step,
             decimals: grid.decimals,
             single: grid.single,
+            parts,
             bins,
             tables: OnceLock::new(),
         }
     }
 
+    /// The sub-columns besides the bin's.
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The codes of the parts of values whose codes are `codes`, part by part.
+    pub(crate) fn part_codes(&self, array: &dyn Array, codes: &[Option<u32>]) -> Result<PartCodes> {
+        if self.parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let grid = self.grid();
+        let is_bin = |code: &Option<u32>| code.is_some_and(|code| self.is_bin(code));
+        let wholes: Vec<Option<i64>> = (W::read(array)?.into_iter().zip(codes))
+            .map(|(value, code)| if is_bin(code) { value.to_whole(&grid) } else { None })
+            .collect();
+        let of = |part: &Part| wholes.iter().map(|whole| whole.map_or(0, |whole| part.code(whole))).collect();
+        Ok(self.parts.iter().map(of).collect())
+    }
+
     /// Whether values are within the range of those seen.
     pub(crate) fn covers(&self, array: &dyn Array) -> Result<Vec<bool>> {
         Ok(W::read(array)?.into_iter().map(|value| self.min <= value && value <= self.max).collect())
+    }
+
+    /// Where the values of each bin may be moved to.
+    fn within(&self, grid: &Grid<W>, within_bins: bool) -> Vec<Within> {
+        let whole = |value: W| value.to_whole(grid).unwrap_or(0);
+        let end = |place: Option<&Float>| place.map_or(0, |place| whole(W::at(place.0, grid)));
+        let column = (!within_bins).then(|| (whole(self.min), whole(self.max)));
+        let of = |bin: &Vec<Float>| Within { bin: (end(bin.first()), end(bin.last())), column };
+        self.bins.iter().map(of).collect()
     }
 
     fn grid(&self) -> Grid<W> {
@@ -158,6 +214,11 @@ impl<W: Lane> Bins<W> {
         if self.nullable && !field.is_nullable() {
             return Err(invalid(field, "nulls in a column declared NOT NULL"));
         }
+        if !self.parts.iter().all(Part::is_valid)
+            || (!self.parts.is_empty() && self.min.to_whole(&self.grid()).is_none())
+        {
+            return Err(invalid(field, "impossible parts"));
+        }
         Ok(())
     }
 
@@ -191,33 +252,80 @@ impl<W: Lane> Bins<W> {
         let codes = input.codes(self.cardinality())?;
         let mut bits = vec![0u32; input.rows.end];
         input.noise.purpose(&format!("decode/{}", input.field.name())).fill_u32(input.block, &mut bits);
-        self.values(input.field, &codes, &bits[input.rows.clone()])
+        let parts = (self.parts.iter().zip(1..))
+            .map(|(part, at)| input.codes_at(at, part.cardinality()))
+            .collect::<Result<Vec<_>>>()?;
+        let parts = KnownParts { codes: &parts, within_bins: false };
+        self.values(input.field, &codes, &bits[input.rows.clone()], parts)
     }
 
     /// The values of codes below the cardinality, `bits` giving the place within a bin.
-    pub(crate) fn values(&self, field: &Field, codes: &[u32], bits: &[u32]) -> Result<ArrayRef> {
+    pub(crate) fn values(&self, field: &Field, codes: &[u32], bits: &[u32], parts: KnownParts<'_>) -> Result<ArrayRef> {
         let (places, grid) = (&self.tables().places, self.grid());
-        let value = |(&code, &bits): (&u32, &u32)| {
+        let within = if parts.codes.is_empty() { Vec::new() } else { self.within(&grid, parts.within_bins) };
+        let value = |(row, (&code, &bits)): (usize, (&u32, &u32))| {
             let Some(at) = (code as usize).checked_sub(usize::from(self.nullable)) else { return self.min };
             match places[at] {
                 Place::Atom(atom) => self.atoms[atom],
                 Place::Bin(bin) => {
-                    let place = f64::from(unit(bits)) * (SKETCH - 1) as f64;
-                    let at = (place as usize).min(SKETCH - 2);
-                    let (low, high) = (self.bins[bin][at].0, self.bins[bin][at + 1].0);
-                    W::at(low + (high - low) * (place - at as f64), &grid)
+                    let value = W::at(within_bin(&self.bins[bin], f64::from(unit(bits))), &grid);
+                    let of_row = parts.codes.iter().map(|codes| codes[row]);
+                    match (within.get(bin), value.to_whole(&grid)) {
+                        (Some(&within), Some(whole)) => {
+                            W::of_whole(parts::moved(&self.parts, of_row, whole, within), &grid)
+                        }
+                        _ => value,
+                    }
                 }
             }
         };
-        let values = codes.iter().zip(bits).map(value).collect();
+        let values = codes.iter().zip(bits).enumerate().map(value).collect();
         let nulls = self.nullable.then(|| codes.iter().map(|&c| c > 0).collect::<NullBuffer>());
         let nulls = nulls.filter(|n| n.null_count() > 0);
         pack(W::write(values, nulls, value_type(field.data_type()))?, field)
     }
 }
 
+/// What bins lose of the values `points`, of which each has those in its range.
+fn learned_parts<W: Lane>(
+    points: &[(W, f64)],
+    bins: &[Vec<Float>],
+    ranges: &[Range<usize>],
+    grid: &Grid<W>,
+    data_type: &DataType,
+) -> Vec<Part> {
+    let whole = |value: W| value.to_whole(grid);
+    let wholes: Option<Vec<(i64, f64)>> = points.iter().map(|&(value, weight)| Some((whole(value)?, weight))).collect();
+    let (Some(wholes), Ok(step)) = (wholes, i64::try_from(if W::REAL { 1 } else { grid.step })) else {
+        return Vec::new();
+    };
+    let ends =
+        |bin: &Vec<Float>| Some(whole(W::at(bin.last()?.0, grid))? as f64 - whole(W::at(bin.first()?.0, grid))? as f64);
+    let mut widths: Vec<f64> = bins.iter().filter_map(ends).collect();
+    widths.sort_by(f64::total_cmp);
+    let Some(&width) = widths.get(widths.len() / 2) else { return Vec::new() };
+    let mut smooth = Vec::with_capacity(bins.len() * SMOOTH);
+    for (bin, range) in bins.iter().zip(ranges) {
+        let weight: f64 = points[range.clone()].iter().map(|(_, weight)| weight).sum();
+        for i in 0..SMOOTH {
+            let place = within_bin(bin, (i as f64 + 0.5) / SMOOTH as f64);
+            smooth.extend(whole(W::at(place, grid)).map(|value| (value, weight / SMOOTH as f64)));
+        }
+    }
+    parts::parts(&Binned { points: &wholes, smooth: &smooth, width, step }, data_type)
+}
+
+/// The place on the grid at this share of a bin.
+fn within_bin(bin: &[Float], share: f64) -> f64 {
+    let place = share * (SKETCH - 1) as f64;
+    let at = (place as usize).min(SKETCH - 2);
+    let (low, high) = (bin[at].0, bin[at + 1].0);
+    low + (high - low) * (place - at as f64)
+}
+
 /// [`SKETCH`] evenly spaced quantiles of weighted places, ends included.
-fn quantiles(points: &[(f64, f64)], total: f64) -> Vec<Float> {
+fn quantiles(points: &[(f64, f64)]) -> Vec<Float> {
+    let total: f64 = points.iter().map(|(_, weight)| weight).sum();
     let mut at = 0;
     let mut below = 0.0;
     (0..SKETCH)

@@ -175,7 +175,7 @@ fn numbers<W: Lane>(
     }
     let encoder = match scheme {
         Scheme::ModeSpecific => ColumnEncoder::Modes(by_mode(Modes::fit(&rest, atoms, &grid, nullable))),
-        Scheme::Codes => ColumnEncoder::Bins(by_bin(Bins::fit(&rest, atoms, &grid, nullable))),
+        Scheme::Codes => ColumnEncoder::Bins(by_bin(Bins::fit(&rest, atoms, &grid, nullable, data_type))),
     };
     Ok((role, encoder))
 }

@@ -6,12 +6,14 @@ mod by_value;
 mod fit;
 mod generated;
 mod modes;
+mod parts;
 
 pub(crate) use bins::Bins;
 pub(crate) use by_value::{ByteValues, NumberValues};
 pub(crate) use fit::{Sketch, by_value, fit};
 pub(crate) use generated::Generated;
 pub(crate) use modes::Modes;
+pub(crate) use parts::{KnownParts, PartCodes};
 
 use super::{SubColumn, SubColumnData, physical, wide::Float};
 use crate::{Result, SynthError, noise::Noise};
@@ -140,7 +142,15 @@ impl ColumnEncoder {
             Self::Modes(m) => {
                 vec![SubColumn::codes(each_mode!(m, e => e.cardinality())), SubColumn::Scalar]
             }
-            Self::Bins(b) => vec![SubColumn::numbers(self.first_value(), each_bin!(b, e => e.cardinality()))],
+            Self::Bins(b) => {
+                let of_part = |part: &parts::Part| match part.ascending() {
+                    true => SubColumn::numbers(1, part.cardinality()),
+                    false => SubColumn::codes(part.cardinality()),
+                };
+                let mut subcolumns = vec![SubColumn::numbers(self.first_value(), each_bin!(b, e => e.cardinality()))];
+                subcolumns.extend(each_bin!(b, e => e.parts()).iter().map(of_part));
+                subcolumns
+            }
             Self::Generated(i) if i.nullable() => vec![SubColumn::codes(2)],
             Self::Generated(_) => vec![],
         }
@@ -170,13 +180,27 @@ impl ColumnEncoder {
         if let Self::Modes(m) = self {
             return each_mode!(m, e => e.encode(input, out));
         }
-        for (row, code) in self.codes(input.array.as_ref())?.into_iter().enumerate() {
+        let codes = self.codes(input.array.as_ref())?;
+        let parts = self.part_codes(input.array.as_ref(), &codes)?;
+        for (row, code) in codes.into_iter().enumerate() {
             let code = code.ok_or_else(|| unseen(input.field, input.array.as_ref(), row))?;
             if let Some(out) = out.first_mut() {
                 out.push_code(code);
             }
         }
+        for (out, codes) in out.iter_mut().skip(1).zip(parts) {
+            codes.into_iter().for_each(|code| out.push_code(code));
+        }
         Ok(())
+    }
+
+    /// The codes of what a bin leaves open of each value of a plain array, sub-column by sub-column after the first; `codes`
+    /// are those of the first.
+    pub(crate) fn part_codes(&self, array: &dyn Array, codes: &[Option<u32>]) -> Result<PartCodes> {
+        match self {
+            Self::Bins(b) => each_bin!(b, e => e.part_codes(array, codes)),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// The code of each value of a plain array; none where it was never seen. A number's mode is not one: none at all.
@@ -190,9 +214,15 @@ impl ColumnEncoder {
         }
     }
 
-    /// The values that codes stand for, `bits` giving the place within a code that stands for many; none where codes do
-    /// not determine values.
-    pub(crate) fn values(&self, field: &Field, codes: &[u32], bits: &[u32]) -> Option<Result<ArrayRef>> {
+    /// The values that codes stand for, `bits` giving the place within a code that stands for many and `parts` what
+    /// [`ColumnEncoder::part_codes`] tells; none where codes do not determine values.
+    pub(crate) fn values(
+        &self,
+        field: &Field,
+        codes: &[u32],
+        bits: &[u32],
+        parts: KnownParts<'_>,
+    ) -> Option<Result<ArrayRef>> {
         match self {
             Self::Null => Some(Ok(physical::nulls(field.data_type(), codes.len()))),
             Self::Values(v) => {
@@ -202,7 +232,7 @@ impl ColumnEncoder {
                 let input = DecodeInput { field, codes: &codes, block: 0, rows, noise: &noise };
                 Some(each_value!(v, e => e.decode(&input)))
             }
-            Self::Bins(b) => Some(each_bin!(b, e => e.values(field, codes, bits))),
+            Self::Bins(b) => Some(each_bin!(b, e => e.values(field, codes, bits, parts))),
             Self::Modes(_) | Self::Generated(_) => None,
         }
     }
@@ -216,7 +246,7 @@ impl ColumnEncoder {
     /// Every value, by code, where there is a code per value.
     pub(crate) fn all(&self, field: &Field) -> Option<Result<ArrayRef>> {
         let codes: Vec<u32> = (0..self.cardinality_by_value()?).collect();
-        self.values(field, &codes, &[])
+        self.values(field, &codes, &[], KnownParts::default())
     }
 
     /// Whether a column can have each of these values, which are not null: within its range, where it has bins.
@@ -270,10 +300,15 @@ impl ColumnEncoder {
 }
 
 impl DecodeInput<'_> {
-    /// The codes of the rows, each below `cardinality`.
+    /// The codes of the rows in the first sub-column, each below `cardinality`.
     pub(crate) fn codes(&self, cardinality: u32) -> Result<Vec<u32>> {
+        self.codes_at(0, cardinality)
+    }
+
+    /// The codes of the rows in a sub-column, each below `cardinality`.
+    pub(crate) fn codes_at(&self, subcolumn: usize, cardinality: u32) -> Result<Vec<u32>> {
         let rows = self.rows.clone();
-        let codes: Vec<u32> = match self.codes.first() {
+        let codes: Vec<u32> = match self.codes.get(subcolumn) {
             Some(SubColumnData::Code8(v)) => v.get(rows).map(|v| v.iter().map(|&c| u32::from(c)).collect()),
             Some(SubColumnData::Code16(v)) => v.get(rows).map(|v| v.iter().map(|&c| u32::from(c)).collect()),
             Some(SubColumnData::Code32(v)) => v.get(rows).map(<[u32]>::to_vec),

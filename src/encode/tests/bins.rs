@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn fit_codes(batch: &RecordBatch) -> TableEncoder {
+pub(super) fn fit_codes(batch: &RecordBatch) -> TableEncoder {
     let mut profile = TableProfile::new(batch.schema(), &BTreeMap::new()).unwrap();
     profile.update(batch).unwrap();
     let encoder = profile.finish(Scheme::Codes, 2).unwrap();

@@ -88,11 +88,12 @@ pub(super) fn decode(
     let mut values = BTreeMap::new();
     for restriction in given.iter().flat_map(|given| &given.restrictions) {
         let column = restriction.column;
-        let Some(subcolumn) = encoder.layout().columns[column].subcolumns.clone().next() else { continue };
+        if encoder.layout().columns[column].subcolumns.is_empty() {
+            continue;
+        }
         let mut bits = vec![0u32; rows.end];
         noise.purpose(&format!("decode/{}", encoder.schema().field(column).name())).fill_u32(block, &mut bits);
-        let codes: Vec<u32> = rows.clone().map(|row| encoded.subcolumns[subcolumn].code(row)).collect();
-        values.insert(column, encoder.restricted(restriction, &codes, &bits[rows.clone()])?);
+        values.insert(column, encoder.restricted(restriction, encoded, rows.clone(), &bits[rows.clone()])?);
     }
     encoder.decode_given(block, encoded, rows, columns, noise, &values)
 }

@@ -46,7 +46,7 @@ impl Scan {
     /// partition came first. The matrix is reserved from the session's memory for as long as the reservation lives.
     pub(super) async fn encode(&self, encoder: &Arc<TableEncoder>) -> Result<(CodeMatrix, MemoryReservation)> {
         let empty = (Arc::clone(encoder), EncodedRows::with_capacity(encoder.layout(), 0));
-        let mut whole: Option<(CodeMatrix, MemoryReservation)> = None;
+        let mut whole: Option<(EncodedRows, MemoryReservation)> = None;
         for task in self.start_each(&empty, |(encoder, rows), batch, reservation| {
             encoder.encode(&batch, rows)?;
             Ok(reservation.try_resize(rows.memory_size())?)
@@ -62,7 +62,8 @@ impl Scan {
                 }
             });
         }
-        whole.ok_or_else(|| SynthError::Internal("a plan without partitions".to_owned()))
+        let (rows, reservation) = whole.ok_or_else(|| SynthError::Internal("a plan without partitions".to_owned()))?;
+        Ok((rows.into(), reservation))
     }
 
     /// All rows, in partition order, and the bytes that they take.

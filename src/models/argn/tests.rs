@@ -3,7 +3,7 @@
 use super::{Argn, train::ArgnLearner};
 use crate::{
     SynthError,
-    encode::{CodeMatrix, EncodedRows, KnownCodes, Layout, SubColumn, UNKNOWN},
+    encode::{EncodedRows, KnownCodes, Layout, SubColumn, UNKNOWN},
     models::{
         FitOptions, Fitted, ModelKind, OptionValue, SamplerSettings, TrainingData,
         test_support::{self, Watch, codes, column, sample, share, words},
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// `a` in 0..3 with frequencies .6, .3, .1; `b` = `a` in 9 of 10 rows, else any; `c` = (a + b) mod 5 of 300 codes.
-pub(super) fn planted(rows: usize) -> (Layout, CodeMatrix) {
+pub(super) fn planted(rows: usize) -> (Layout, EncodedRows) {
     let layout = codes(&[3, 3, 300]);
     let mut out = EncodedRows::with_capacity(&layout, rows);
     for [a, noisy, b] in words(rows) {
@@ -38,7 +38,7 @@ pub(super) fn small(epochs: u32) -> FitOptions {
     }
 }
 
-fn fit(layout: &Layout, rows: &CodeMatrix, options: &FitOptions) -> Fitted {
+fn fit(layout: &Layout, rows: &EncodedRows, options: &FitOptions) -> Fitted {
     test_support::fit(&Argn, layout, rows, options)
 }
 
@@ -213,7 +213,8 @@ fn a_context_is_obeyed_and_never_drawn() {
 #[test]
 fn a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one() {
     let (layout, rows) = planted(900);
-    let data = TrainingData { layout: &layout, rows: &rows };
+    let matrix = rows.clone().into();
+    let data = TrainingData { layout: &layout, rows: &matrix };
     let options = small(8);
     let whole = fit(&layout, &rows, &options);
     let mut watch = Watch { cancel_at: Some(17), ..Watch::default() };
@@ -230,7 +231,8 @@ fn a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one() {
 #[test]
 fn a_broken_step_is_taken_back() {
     let (layout, rows) = planted(900);
-    let data = TrainingData { layout: &layout, rows: &rows };
+    let matrix = rows.clone().into();
+    let data = TrainingData { layout: &layout, rows: &matrix };
     let options = small(4);
     let mut training = Training::new(&Argn, &data, &options, |split| ArgnLearner::new(&data, &options, split)).unwrap();
     let mut once = Some(7);
@@ -266,7 +268,8 @@ fn a_table_without_columns_to_learn_and_one_of_a_single_row_are_models_too() {
 #[test]
 fn bad_input_is_refused() {
     let (layout, rows) = planted(0);
-    let data = TrainingData { layout: &layout, rows: &rows };
+    let matrix = rows.clone().into();
+    let data = TrainingData { layout: &layout, rows: &matrix };
     assert!(matches!(Argn.fit(&data, &small(1), None, &mut Watch::default()), Err(SynthError::NoRows { .. })));
     let (layout, rows) = planted(100);
     let mut state = fit(&layout, &rows, &small(1)).model.state().unwrap();

@@ -45,12 +45,11 @@ impl<'a> ArgnLearner<'a> {
         let config = Config::new(options, split.train.len(), data.layout.given);
         let noise = Noise::new(options.seed, b"training");
         let cardinalities = cardinalities(data.layout)?;
-        let start = |((codes, subcolumn), &cardinality): ((&SubColumnData, &SubColumn), &usize)| Start {
-            frequencies: frequencies(codes, cardinality, &split.train),
+        let start = |(at, (subcolumn, &cardinality)): (usize, (&SubColumn, &usize))| Start {
+            frequencies: frequencies(data.rows, at, cardinality, &split.train),
             ascending: subcolumn.ascending(),
         };
-        let start: Vec<Start> =
-            (data.rows.subcolumns.iter()).zip(&data.layout.subcolumns).zip(&cardinalities).map(start).collect();
+        let start: Vec<Start> = data.layout.subcolumns.iter().zip(&cardinalities).enumerate().map(start).collect();
         let columns = columns(&cardinalities, config.embedding_width);
         let regularisation =
             Regularisation { weight_decay: config.shrinkage / split.train.len() as f64, dropout: config.dropout };
@@ -69,10 +68,8 @@ impl<'a> ArgnLearner<'a> {
     }
 
     fn batch(&self, rows: &[u32], ranks: &[f32]) -> Result<Batch> {
-        let of = |codes: &SubColumnData| -> Vec<i64> {
-            rows.iter().map(|&row| i64::from(codes.code(row as usize))).collect()
-        };
-        let codes: Vec<_> = self.data.rows.subcolumns.iter().map(of).collect();
+        let of = |codes: &SubColumnData| (0..codes.len()).map(|row| i64::from(codes.code(row))).collect();
+        let codes: Vec<Vec<i64>> = self.data.rows.read(rows).subcolumns.iter().map(of).collect();
         Batch::new(&codes, ranks, self.device)
     }
 

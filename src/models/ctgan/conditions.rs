@@ -77,22 +77,19 @@ impl TrainingSampler {
 
 impl Column {
     fn new(column: &ConditionColumn, table: &CodeMatrix, rows: &[u32]) -> Self {
-        let codes = &table.subcolumns[column.subcolumn];
         let mut starts = vec![0u32; column.cardinality + 1];
-        for &row in rows {
-            starts[codes.code(row as usize) as usize + 1] += 1;
-        }
+        table.for_each_code(column.subcolumn, rows, |_, code| starts[code as usize + 1] += 1);
         let weights: Vec<f64> = starts[1..].iter().map(|&n| f64::from(n).ln_1p()).collect();
         for code in 0..column.cardinality {
             starts[code + 1] += starts[code];
         }
         let mut next = starts.clone();
         let mut by_code = vec![0u32; rows.len()];
-        for &row in rows {
-            let slot = &mut next[codes.code(row as usize) as usize];
+        table.for_each_code(column.subcolumn, rows, |row, code| {
+            let slot = &mut next[code as usize];
             by_code[*slot as usize] = row;
             *slot += 1;
-        }
+        });
         Self { cumulated: cumulate(weights.into_iter()), starts, rows: by_code }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{conditions::Condition, generator::ALIGNMENT, tables::Table};
 use crate::{
-    encode::{CodeMatrix, Layout, SubColumn, SubColumnData},
+    encode::{EncodedRows, Layout, SubColumn, SubColumnData},
     models::embedding::embedding_width,
     torch::{Rows, kernels::sparse::SparseRows},
 };
@@ -126,9 +126,9 @@ impl Dense {
         }
     }
 
-    /// Adds the scalars and one-hot vectors of row `row` of `table`, `offset` columns on, to the sparse row under way.
-    pub(super) fn push_row(&self, table: &CodeMatrix, row: usize, offset: usize, rows: &mut SparseRows) {
-        for (&segment, data) in self.segments.iter().zip(&table.subcolumns) {
+    /// Adds the scalars and one-hot vectors of row `row` of `block`, `offset` columns on, to the sparse row under way.
+    pub(super) fn push_row(&self, block: &EncodedRows, row: usize, offset: usize, rows: &mut SparseRows) {
+        for (&segment, data) in self.segments.iter().zip(&block.subcolumns) {
             match (segment, data) {
                 (Segment::Scalar { at }, SubColumnData::Scalar(values)) => rows.push(offset + at, values[row]),
                 (Segment::OneHot { at, .. }, data) => rows.push(offset + at + data.code(row) as usize, 1.0),

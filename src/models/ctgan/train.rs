@@ -86,7 +86,7 @@ impl<'a> CtganLearner<'a> {
         let kind = if config.mixed_precision && bf16_is_fast(device) { Kind::BFloat16 } else { Kind::Float };
         let dense = Arc::new(Dense::new(data.layout, config.embedding_threshold));
         let frequencies: Vec<_> = (dense.tables.iter())
-            .map(|table| frequencies(&data.rows.subcolumns[table.subcolumn], table.cardinality, &split.train))
+            .map(|table| frequencies(data.rows, table.subcolumn, table.cardinality, &split.train))
             .collect();
         // A whole number of packs; a small table is drawn from with replacement anyway.
         let batch = config.batch.min(split.train.len()).next_multiple_of(config.pac);
@@ -161,13 +161,14 @@ impl<'a> CtganLearner<'a> {
 
     /// The real rows of a batch.
     fn real_rows(&self, draw: &Draw) -> RealRows {
+        let block = self.data.rows.read(&draw.rows);
         let packs = self.packed(self.dense.padded_width(), |r, offset, packs| {
-            self.dense.push_row(self.data.rows, draw.rows[r] as usize, offset, packs);
+            self.dense.push_row(&block, r, offset, packs);
         });
         let codes = self.dense.tables.iter().map(|table| {
             let mut codes = SparseRows::new(table.cardinality);
-            for &row in &draw.rows {
-                codes.push(self.data.rows.subcolumns[table.subcolumn].code(row as usize) as usize, 1.0);
+            for row in 0..block.rows {
+                codes.push(block.subcolumns[table.subcolumn].code(row) as usize, 1.0);
                 codes.end_row();
             }
             codes

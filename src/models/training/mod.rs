@@ -142,14 +142,14 @@ impl<'a, L: Learner> Training<'a, L> {
         learner: impl FnOnce(Split) -> Result<L>,
     ) -> Result<Self> {
         options.check(kind.name(), kind.options())?;
-        if data.rows.rows == 0 {
+        if data.rows.is_empty() {
             return Err(SynthError::NoRows { reason: "the table is empty".to_owned() });
         }
-        if u32::try_from(data.rows.rows).is_err() {
-            return Err(SynthError::Model(format!("{} rows; at most 2^32 - 1 can be learned", data.rows.rows)));
+        if u32::try_from(data.rows.len()).is_err() {
+            return Err(SynthError::Model(format!("{} rows; at most 2^32 - 1 can be learned", data.rows.len())));
         }
-        let split = Split::new(data.rows.rows, options.seed);
-        let validator = Validator::new(data.layout, data.rows, &split.held_out);
+        let split = Split::new(data.rows.len(), options.seed);
+        let validator = Validator::new(data.layout, data.rows.read(&split.held_out));
         Ok(Self {
             kind,
             data: *data,
@@ -230,7 +230,7 @@ impl<'a, L: Learner> Training<'a, L> {
             None => self.learner.model_state()?, // nothing to learn
         };
         let report = FitReport {
-            rows: self.data.rows.rows as u64,
+            rows: self.data.rows.len() as u64,
             epochs: self.epoch(),
             best_epoch: self.position.best.map_or(0, |best| best.epoch),
             score: self.position.best.map_or(1.0, |best| f64::from(best.score)),
@@ -271,7 +271,7 @@ impl<'a, L: Learner> Training<'a, L> {
         } else {
             let mut sampler = model.any_order_sampler(&settings)?;
             for (block, rows) in (0..).zip(&mut blocks) {
-                sampler.complete(block, &noise, &self.validator.contexts(self.data.rows, block), rows)?;
+                sampler.complete(block, &noise, &self.validator.contexts(block), rows)?;
             }
         }
         use_threads(self.learner.libtorch_threads());

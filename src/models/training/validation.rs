@@ -5,7 +5,7 @@
 //! the shapes and the pair trends that users judge by.
 
 use crate::{
-    encode::{CodeMatrix, EncodedRows, KnownCodes, Layout, SubColumn},
+    encode::{EncodedRows, KnownCodes, Layout, SubColumn},
     noise::{BLOCK_ROWS, Noise},
 };
 
@@ -58,7 +58,7 @@ pub(super) struct Validator {
     fine: Vec<Vec<f64>>,
     joint: Vec<Vec<f64>>,
     given: usize,
-    held_out: Vec<usize>,
+    held_out: EncodedRows,
 }
 
 /// How a feature is binned.
@@ -74,18 +74,18 @@ struct Feature {
 }
 
 impl Validator {
-    /// Looks at the rows `held_out` of `table`.
-    pub(super) fn new(layout: &Layout, table: &CodeMatrix, held_out: &[u32]) -> Self {
+    /// Looks at the held-out rows.
+    pub(super) fn new(layout: &Layout, held_out: EncodedRows) -> Self {
         let mut features: Vec<Feature> = Vec::new();
         for (index, subcolumn) in layout.subcolumns.iter().enumerate() {
             match subcolumn {
                 SubColumn::Code { cardinality, .. } => {
                     let scalar =
                         matches!(layout.subcolumns.get(index + 1), Some(SubColumn::Scalar)).then_some(index + 1);
-                    features.push(Feature::new(Some(index), scalar, *cardinality as usize, table, held_out));
+                    features.push(Feature::new(Some(index), scalar, *cardinality as usize, &held_out));
                 }
                 SubColumn::Scalar if index == 0 || layout.subcolumns[index - 1] == SubColumn::Scalar => {
-                    features.push(Feature::new(None, Some(index), 1, table, held_out));
+                    features.push(Feature::new(None, Some(index), 1, &held_out));
                 }
                 SubColumn::Scalar => {}
             }
@@ -99,19 +99,18 @@ impl Validator {
             joint: Vec::new(),
             features,
             given: layout.given,
-            held_out: held_out.iter().map(|&row| row as usize).collect(),
+            held_out,
         };
-        (validator.fine, validator.joint) = validator.histograms(&[(table, &validator.held_out)]);
+        (validator.fine, validator.joint) = validator.histograms(std::slice::from_ref(&validator.held_out));
         validator
     }
 
     /// The contexts of held-out rows, again and again, for a block of generated ones.
-    pub(super) fn contexts(&self, table: &CodeMatrix, block: u64) -> KnownCodes {
-        let first = block as usize * BLOCK_ROWS;
-        let rows = || self.held_out.iter().cycle().skip(first % self.held_out.len().max(1)).take(BLOCK_ROWS);
-        let mut known = KnownCodes::nothing(table.subcolumns.len(), BLOCK_ROWS);
-        for (at, codes) in table.subcolumns.iter().enumerate().take(self.given) {
-            known.set(at, rows().map(|&row| codes.code(row)).collect());
+    pub(super) fn contexts(&self, block: u64) -> KnownCodes {
+        let (first, all) = (block as usize * BLOCK_ROWS, self.held_out.rows.max(1));
+        let mut known = KnownCodes::nothing(self.held_out.subcolumns.len(), BLOCK_ROWS);
+        for (at, codes) in self.held_out.subcolumns.iter().enumerate().take(self.given) {
+            known.set(at, (first..first + BLOCK_ROWS).map(|row| codes.code(row % all)).collect());
         }
         known
     }
@@ -121,9 +120,7 @@ impl Validator {
         if self.features.is_empty() {
             return 1.0;
         }
-        let rows: Vec<Vec<usize>> = generated.iter().map(|block| (0..block.rows).collect()).collect();
-        let parts: Vec<_> = generated.iter().zip(&rows).map(|(block, rows)| (block, rows.as_slice())).collect();
-        let (fine, joint) = self.histograms(&parts);
+        let (fine, joint) = self.histograms(generated);
         let mean = |ours: &[Vec<f64>], theirs: &[Vec<f64>]| {
             let overlap = |(a, b): (&Vec<f64>, &Vec<f64>)| -> f64 { a.iter().zip(b).map(|(a, b)| a.min(*b)).sum() };
             ours.iter().zip(theirs).map(overlap).sum::<f64>() / ours.len().max(1) as f64
@@ -132,17 +129,17 @@ impl Validator {
         if self.pairs.is_empty() { shapes } else { (shapes + mean(&self.joint, &joint)) / 2.0 }
     }
 
-    fn histograms(&self, parts: &[(&EncodedRows, &[usize])]) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
-        let total: usize = parts.iter().map(|(_, rows)| rows.len()).sum();
+    fn histograms(&self, blocks: &[EncodedRows]) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+        let total: usize = blocks.iter().map(|block| block.rows).sum();
         let unit = 1.0 / total.max(1) as f64;
         let mut fine: Vec<Vec<f64>> = self.features.iter().map(|f| vec![0.0; f.fine_bins]).collect();
         let size = |&(a, b): &(usize, usize)| self.features[a].coarse_bins * self.features[b].coarse_bins;
         let mut joint: Vec<Vec<f64>> = self.pairs.iter().map(|pair| vec![0.0; size(pair)]).collect();
-        for (table, rows) in parts {
+        for block in blocks {
             let mut coarse = Vec::with_capacity(self.features.len());
             for (feature, fine) in self.features.iter().zip(&mut fine) {
-                rows.iter().for_each(|&row| fine[feature.bin(&feature.fine, table, row)] += unit);
-                coarse.push(rows.iter().map(|&row| feature.bin(&feature.coarse, table, row)).collect::<Vec<_>>());
+                (0..block.rows).for_each(|row| fine[feature.bin(&feature.fine, block, row)] += unit);
+                coarse.push((0..block.rows).map(|row| feature.bin(&feature.coarse, block, row)).collect::<Vec<_>>());
             }
             for (&(a, b), joint) in self.pairs.iter().zip(&mut joint) {
                 let width = self.features[b].coarse_bins;
@@ -156,14 +153,14 @@ impl Validator {
 }
 
 impl Feature {
-    fn new(code: Option<usize>, scalar: Option<usize>, cardinality: usize, table: &CodeMatrix, rows: &[u32]) -> Self {
+    fn new(code: Option<usize>, scalar: Option<usize>, cardinality: usize, rows: &EncodedRows) -> Self {
         let mut counts = vec![0usize; cardinality];
         let mut values: Vec<Vec<f32>> = vec![Vec::new(); if scalar.is_some() { cardinality } else { 0 }];
-        for &row in rows {
-            let at = code.map_or(0, |code| table.subcolumns[code].code(row as usize) as usize);
+        for row in 0..rows.rows {
+            let at = code.map_or(0, |code| rows.subcolumns[code].code(row) as usize);
             counts[at] += 1;
-            if let Some(crate::encode::SubColumnData::Scalar(scalars)) = scalar.map(|s| &table.subcolumns[s]) {
-                values[at].push(scalars[row as usize]);
+            if let Some(crate::encode::SubColumnData::Scalar(scalars)) = scalar.map(|s| &rows.subcolumns[s]) {
+                values[at].push(scalars[row]);
             }
         }
         values.iter_mut().for_each(|values| values.sort_unstable_by(f32::total_cmp));
@@ -252,7 +249,7 @@ mod tests {
     #[test]
     fn the_score_is_one_for_the_same_rows_and_falls_with_shape_and_dependence() {
         let (layout, real) = table(4000, 0);
-        let validator = Validator::new(&layout, &real, &(0..4000).collect::<Vec<_>>());
+        let validator = Validator::new(&layout, real.clone());
         assert!((validator.score(std::slice::from_ref(&real)) - 1.0).abs() < 1e-9);
         // The same shapes, another dependence between the two columns.
         let (_, shifted) = table(4000, 1);

@@ -4,8 +4,9 @@
 //! before it: the encoder reads it by weights of that mode, and the decoder has a mean and a deviation for each.
 
 use crate::{
-    encode::{CodeMatrix, Layout, SubColumn, SubColumnData},
+    encode::{CodeMatrix, EncodedRows, Layout, SubColumn, SubColumnData},
     models::embedding::embedding_width,
+    noise::BLOCK_ROWS,
     torch::{Rows, kernels::sparse::SparseRows},
 };
 
@@ -77,12 +78,18 @@ impl Dense {
     }
 
     /// The slot, among its own, of the scalar `subcolumn` in a row.
-    pub(super) fn slot(&self, table: &CodeMatrix, subcolumn: usize, slots: usize, row: usize) -> usize {
+    pub(super) fn slot(&self, table: &EncodedRows, subcolumn: usize, slots: usize, row: usize) -> usize {
         if slots == 1 { 0 } else { table.subcolumns[subcolumn - 1].code(row) as usize }
     }
 
     /// Adds row `row` of `table` to the sparse row under way. `embeddings` are the tables'.
-    pub(super) fn push_row(&self, table: &CodeMatrix, row: usize, embeddings: &[Rows<'_, f32>], rows: &mut SparseRows) {
+    pub(super) fn push_row(
+        &self,
+        table: &EncodedRows,
+        row: usize,
+        embeddings: &[Rows<'_, f32>],
+        rows: &mut SparseRows,
+    ) {
         for (index, (&part, data)) in self.parts.iter().zip(&table.subcolumns).enumerate() {
             match (part, data) {
                 (Part::Scalar { at, slots, .. }, SubColumnData::Scalar(values)) => {
@@ -103,12 +110,14 @@ impl Dense {
     pub(super) fn bounds(&self, table: &CodeMatrix, rows: &[u32]) -> Vec<f32> {
         let mut bounds = vec![f32::INFINITY; self.slots];
         bounds.resize(2 * self.slots, f32::NEG_INFINITY);
-        for (index, (&part, data)) in self.parts.iter().zip(&table.subcolumns).enumerate() {
-            let (Part::Scalar { slots, first, .. }, SubColumnData::Scalar(values)) = (part, data) else { continue };
-            for row in rows.iter().map(|&row| row as usize) {
-                let slot = first + self.slot(table, index, slots, row);
-                bounds[slot] = bounds[slot].min(values[row]);
-                bounds[self.slots + slot] = bounds[self.slots + slot].max(values[row]);
+        for block in rows.chunks(BLOCK_ROWS).map(|rows| table.read(rows)) {
+            for (index, (&part, data)) in self.parts.iter().zip(&block.subcolumns).enumerate() {
+                let (Part::Scalar { slots, first, .. }, SubColumnData::Scalar(values)) = (part, data) else { continue };
+                for (row, value) in values.iter().enumerate() {
+                    let slot = first + self.slot(&block, index, slots, row);
+                    bounds[slot] = bounds[slot].min(*value);
+                    bounds[self.slots + slot] = bounds[self.slots + slot].max(*value);
+                }
             }
         }
         bounds.iter_mut().filter(|bound| bound.is_infinite()).for_each(|bound| *bound = 0.0);

@@ -4,7 +4,7 @@
 use super::dense::{Dense, Part};
 use crate::{
     Result,
-    encode::{CodeMatrix, SubColumnData},
+    encode::{EncodedRows, SubColumnData},
     torch::{
         Rows, RowsMut,
         kernels::math::{exp, flushed, tanh, vectorised},
@@ -81,9 +81,7 @@ vectorised! {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Targets<'a> {
     pub(super) dense: &'a Dense,
-    pub(super) table: &'a CodeMatrix,
-    /// The rows of the table that the batch is made of.
-    pub(super) rows: &'a [u32],
+    pub(super) rows: &'a EncodedRows,
     /// [`Dense::bounds`]: what is the same in all rows is not learned.
     pub(super) bounds: &'a [f32],
 }
@@ -98,21 +96,21 @@ pub(super) fn reconstruction(
     weight: f32,
     by_log_deviations: &mut [f32],
 ) -> Result<f64> {
-    let Targets { dense, table, rows, bounds } = *targets;
+    let Targets { dense, rows, bounds } = *targets;
     let mut logits = RowsMut::<f32>::of(logits)?;
     let mut weights = vec![0f32; dense.width];
     let mut loss = 0f64;
-    for (r, row) in rows.iter().map(|&row| row as usize).enumerate() {
-        let logits = logits.row(r);
+    for row in 0..rows.rows {
+        let logits = logits.row(row);
         weights.copy_from_slice(logits);
         for (index, at, length) in dense.one_hots() {
             let part = &mut weights[at..at + length];
             let top = part.iter().fold(f32::NEG_INFINITY, |top, &x| if x > top { x } else { top });
             part.iter_mut().for_each(|x| *x -= top);
-            loss -= f64::from(part[table.subcolumns[index].code(row) as usize]);
+            loss -= f64::from(part[rows.subcolumns[index].code(row) as usize]);
         }
         exponentials(&mut weights);
-        for (index, (&part, data)) in dense.parts.iter().zip(&table.subcolumns).enumerate() {
+        for (index, (&part, data)) in dense.parts.iter().zip(&rows.subcolumns).enumerate() {
             match (part, data) {
                 (Part::OneHot { at, cardinality }, data) => {
                     let weights = &weights[at..at + cardinality];
@@ -124,7 +122,7 @@ pub(super) fn reconstruction(
                     gradient[data.code(row) as usize] -= weight;
                 }
                 (Part::Scalar { at, slots, first }, SubColumnData::Scalar(values)) => {
-                    let slot = dense.slot(table, index, slots, row);
+                    let slot = dense.slot(rows, index, slots, row);
                     let mean = tanh(logits[at + slot]);
                     logits[at..at + slots].fill(0.0);
                     let global = first + slot;

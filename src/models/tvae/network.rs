@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Result,
-    encode::CodeMatrix,
+    encode::{CodeMatrix, EncodedRows},
     noise::{Noise, Purpose},
     torch::{Adam, Average, Parameters, Rows, Team, kernels::sparse::SparseRows, multiply, write_rows},
 };
@@ -94,8 +94,8 @@ pub(super) struct Network {
 }
 
 /// Part of a batch, and where its gradients go.
-struct Part<'a> {
-    rows: &'a [u32],
+struct Part {
+    rows: EncodedRows,
     /// Standard normal numbers, `[rows, latent]`, on the CPU.
     normal: Tensor,
     gradients: Vec<Tensor>,
@@ -193,21 +193,21 @@ impl Network {
         let prior = Prior::new(&self.parameters, PRIOR)?;
         // Two parts, whatever the threads: the sums of gradients stay in one order.
         let middle = rows.len().div_ceil(2);
-        let part = |range: std::ops::Range<usize>, gradients: Vec<Tensor>| -> Result<Part<'_>> {
+        let part = |range: std::ops::Range<usize>, gradients: Vec<Tensor>| -> Result<Part> {
             let normal = normal.f_narrow(0, range.start as i64, range.len() as i64)?;
-            Ok(Part { rows: &rows[range], normal, gradients, share: 1.0 / rows.len() as f32 })
+            Ok(Part { rows: table.read(&rows[range]), normal, gradients, share: 1.0 / rows.len() as f32 })
         };
         let named = self.parameters.named(&self.second)?;
         let own = (0..named.len()).map(|index| self.parameters.gradient(index)).collect::<Result<_>>()?;
         let first = part(0..middle, own)?;
         let second = part(middle..rows.len(), named.into_iter().map(|(_, gradient)| gradient).collect())?;
-        if second.rows.is_empty() {
-            return self.part_gradients(table, &prior, &first);
+        if second.rows.rows == 0 {
+            return self.part_gradients(&prior, &first);
         }
         let (one, other) = team.side_by_side(
-            &(self, table, &prior, &first, &second),
-            |(this, table, prior, part, _)| this.part_gradients(table, prior, part),
-            |(this, table, prior, _, part)| this.part_gradients(table, prior, part),
+            &(self, &prior, &first, &second),
+            |(this, prior, part, _)| this.part_gradients(prior, part),
+            |(this, prior, _, part)| this.part_gradients(prior, part),
         );
         let loss = one? + other?;
         for (gradient, other) in first.gradients.iter().zip(&second.gradients) {
@@ -236,8 +236,8 @@ impl Network {
         let mut loss = 0.0;
         for (number, rows) in rows.chunks(JUDGED).enumerate() {
             let normal = normal.f_narrow(0, (number * JUDGED) as i64, rows.len() as i64)?;
-            let part = Part { rows, normal, gradients: gradients.iter().map(Tensor::shallow_clone).collect(), share };
-            loss += network.part_gradients(table, &prior, &part)?;
+            let gradients = gradients.iter().map(Tensor::shallow_clone).collect();
+            loss += network.part_gradients(&prior, &Part { rows: table.read(rows), normal, gradients, share })?;
         }
         Ok(loss)
     }
@@ -249,9 +249,9 @@ impl Network {
         Ok(flat.f_view([rows as i64, self.latent as i64])?)
     }
 
-    fn part_gradients(&self, table: &CodeMatrix, prior: &Prior, part: &Part<'_>) -> Result<f64> {
-        let n = part.rows.len() as i64;
-        let input = self.sparse_rows(table, part.rows)?;
+    fn part_gradients(&self, prior: &Prior, part: &Part) -> Result<f64> {
+        let n = part.rows.rows as i64;
+        let input = self.sparse_rows(&part.rows)?;
         let mut first =
             Tensor::f_empty([n, self.parameters.weight(ENCODER[0])?.size()[1]], (Kind::Float, self.device))?;
         input.product(&self.parameters.weight(ENCODER[0])?, &mut first)?;
@@ -267,7 +267,7 @@ impl Network {
         let decoded2 = self.relu(&decoded, DECODER[1])?;
         let logits = self.affine(&decoded2, HEAD)?;
 
-        let (by_logits, reconstruction) = self.reconstruction(table, part, &logits)?;
+        let (by_logits, reconstruction) = self.reconstruction(part, &logits)?;
         loss += reconstruction;
         let by_decoded2 = self.affine_gradient(part, &decoded2, &by_logits, HEAD)?;
         let by_decoded = self.affine_gradient(part, &decoded, &slope(&by_decoded2, &decoded2)?, DECODER[1])?;
@@ -286,26 +286,26 @@ impl Network {
         for (number, embedded) in self.tables.iter().enumerate() {
             let weight = self.parameters.weight(ENCODER[0])?.f_narrow(0, embedded.at as i64, embedded.width as i64)?;
             let by_vectors = by_first.f_mm(&weight.f_tr()?)?;
-            let codes = self.codes(table, part.rows, embedded)?;
+            let codes = self.codes(&part.rows, embedded)?;
             let _ = part.gradients[EMBEDDINGS + 2 * number].shallow_clone().f_index_add_(0, &codes, &by_vectors)?;
         }
         Ok(loss)
     }
 
     /// The loss of a part's rows under the head's output, and its gradient by that.
-    fn reconstruction(&self, table: &CodeMatrix, part: &Part<'_>, logits: &Tensor) -> Result<(Tensor, f64)> {
+    fn reconstruction(&self, part: &Part, logits: &Tensor) -> Result<(Tensor, f64)> {
         let weight = self.reconstruction_weight * part.share;
         let mut loss = 0.0;
         let mut by_queries = Vec::with_capacity(self.tables.len());
         for (number, embedded) in self.tables.iter().enumerate() {
-            let (part_loss, by_query) = self.embedded(table, part, number, embedded, logits)?;
+            let (part_loss, by_query) = self.embedded(part, number, embedded, logits)?;
             loss += part_loss;
             by_queries.push(by_query);
         }
         let log_deviations = on_host(&self.parameters.master(LOG_DEVIATIONS)?)?;
         let mut by_log_deviations = vec![0f32; self.dense.slots];
         let mut by_logits = on_host(logits)?;
-        let targets = Targets { dense: &self.dense, table, rows: part.rows, bounds: &self.bounds };
+        let targets = Targets { dense: &self.dense, rows: &part.rows, bounds: &self.bounds };
         let deviations = Rows::<f32>::of(&log_deviations)?.row(0);
         loss += kernels::reconstruction(&targets, &mut by_logits, deviations, weight, &mut by_log_deviations)?;
         let by_log_deviations = Tensor::f_from_slice(&by_log_deviations)?.f_view([1, -1])?;
@@ -319,20 +319,13 @@ impl Network {
 
     /// The loss of an embedded sub-column (unweighted), and the weighted gradient by its query; writes those of its matrix
     /// and bias.
-    fn embedded(
-        &self,
-        table: &CodeMatrix,
-        part: &Part<'_>,
-        number: usize,
-        embedded: &Table,
-        logits: &Tensor,
-    ) -> Result<(f64, Tensor)> {
+    fn embedded(&self, part: &Part, number: usize, embedded: &Table, logits: &Tensor) -> Result<(f64, Tensor)> {
         let index = EMBEDDINGS + 2 * number;
         let vectors = self.parameters.weight(index)?;
         let query = logits.f_narrow(1, embedded.at as i64, embedded.width as i64)?.f_contiguous()?;
         let logs =
             self.parameters.weight(index + 1)?.f_addmm(&query, &vectors.f_tr()?)?.f_log_softmax(-1, Kind::Float)?;
-        let codes = self.codes(table, part.rows, embedded)?.f_view([-1, 1])?;
+        let codes = self.codes(&part.rows, embedded)?.f_view([-1, 1])?;
         let loss = -logs.f_gather(1, &codes, false)?.f_sum(Kind::Double)?.f_double_value(&[])?;
         let mut by_logits = logs.f_exp()?;
         let _ = by_logits.f_scatter_add_(1, &codes, &codes.f_full_like(-1.0)?.f_to_kind(Kind::Float)?)?;
@@ -342,26 +335,26 @@ impl Network {
         Ok((loss, by_logits.f_mm(&vectors)?))
     }
 
-    fn codes(&self, table: &CodeMatrix, rows: &[u32], embedded: &Table) -> Result<Tensor> {
-        let data = &table.subcolumns[embedded.subcolumn];
-        let codes: Vec<i64> = rows.iter().map(|&row| i64::from(data.code(row as usize))).collect();
+    fn codes(&self, rows: &EncodedRows, embedded: &Table) -> Result<Tensor> {
+        let data = &rows.subcolumns[embedded.subcolumn];
+        let codes: Vec<i64> = (0..rows.rows).map(|row| i64::from(data.code(row))).collect();
         Ok(Tensor::f_from_slice(&codes)?.f_to_device(self.device)?)
     }
 
-    fn sparse_rows(&self, table: &CodeMatrix, rows: &[u32]) -> Result<SparseRows> {
+    fn sparse_rows(&self, rows: &EncodedRows) -> Result<SparseRows> {
         let host = |number| on_host(&self.parameters.master(EMBEDDINGS + 2 * number)?);
         let embeddings = (0..self.tables.len()).map(host).collect::<Result<Vec<_>>>()?;
         let embeddings = embeddings.iter().map(Rows::<f32>::of).collect::<Result<Vec<_>>>()?;
         let mut sparse = SparseRows::new(self.dense.width);
-        for &row in rows {
-            self.dense.push_row(table, row as usize, &embeddings, &mut sparse);
+        for row in 0..rows.rows {
+            self.dense.push_row(rows, row, &embeddings, &mut sparse);
             sparse.end_row();
         }
         Ok(sparse)
     }
 
     /// Writes the gradients of a layer, given that of its output, and returns that of its input `x`.
-    fn affine_gradient(&self, part: &Part<'_>, x: &Tensor, by_output: &Tensor, layer: usize) -> Result<Tensor> {
+    fn affine_gradient(&self, part: &Part, x: &Tensor, by_output: &Tensor, layer: usize) -> Result<Tensor> {
         multiply(&x.f_tr()?, by_output, &part.gradients[layer])?;
         sum_rows(by_output, &part.gradients[layer + 1])?;
         Ok(by_output.f_mm(&self.parameters.weight(layer)?.f_tr()?)?)
@@ -390,14 +383,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::{
-        encode::{EncodedRows, Layout, SubColumn},
+        encode::{Layout, SubColumn},
         models::{FitOptions, OptionValue, test_support::column},
     };
 
     const LATENT: i64 = 3;
 
     /// A one-hot code; a code of two modes with a scalar, constant in the first; an embedded code; a lone scalar.
-    fn setting() -> (Network, CodeMatrix) {
+    fn setting() -> (Network, EncodedRows) {
         let code = SubColumn::codes;
         let layout = Layout {
             given: 0,
@@ -423,7 +416,7 @@ mod tests {
         }
         let frequencies = [3usize, 2, 0, 9, 0, 0].map(|k| vec![1.0 / k.max(1) as f32; k]);
         let dense = Arc::new(Dense::new(&layout, 6));
-        let bounds = dense.bounds(&table, &[0, 1, 2, 3, 4, 5, 6, 7]);
+        let bounds = dense.bounds(&table.clone().into(), &[0, 1, 2, 3, 4, 5, 6, 7]);
         let noise = Noise::new(3, b"test");
         let config = Config::new(&options, 8);
         let network = Network::new(dense, &config, &frequencies, bounds, &noise, Device::Cpu).unwrap();
@@ -431,7 +424,7 @@ mod tests {
     }
 
     /// The loss by libtorch's operations.
-    fn reference(weights: &[Tensor], table: &CodeMatrix, rows: &[u32], normal: &Tensor) -> Tensor {
+    fn reference(weights: &[Tensor], table: &EncodedRows, rows: &[u32], normal: &Tensor) -> Tensor {
         let n = rows.len() as i64;
         let codes = |k: usize| {
             let codes: Vec<i64> = rows.iter().map(|&row| i64::from(table.subcolumns[k].code(row as usize))).collect();
@@ -509,7 +502,7 @@ mod tests {
             loss.backward();
             for threads in [1, 2] {
                 let team = Team::new(threads).unwrap();
-                let ours = network.gradients(&table, rows, (&latent, 4), &team).unwrap();
+                let ours = network.gradients(&table.clone().into(), rows, (&latent, 4), &team).unwrap();
                 assert!((ours - loss.double_value(&[])).abs() < 1e-4, "{ours} {loss:?}");
                 for (i, (name, _)) in names.iter().enumerate() {
                     let (wanted, got) = (weights[i].grad(), network.parameters.gradient(i).unwrap());
@@ -528,14 +521,14 @@ mod tests {
         // Both ends: where the gradient would lead further out it is 0, where it leads back it is not.
         for (log, out) in [(-8f64, false), (3.0, true)] {
             let _ = network.parameters.master(LOG_DEVIATIONS).unwrap().fill_(log);
-            network.gradients(&table, &[1, 3, 5], (&latent, 0), &team).unwrap();
+            network.gradients(&table.clone().into(), &[1, 3, 5], (&latent, 0), &team).unwrap();
             let by = network.parameters.gradient(LOG_DEVIATIONS).unwrap().view([-1]);
             let by = by.double_value(&[1]);
             assert!(if out { by > 0.0 } else { by < 0.0 }, "{log}: {by}");
         }
         network.adam.learning_rate = 0.05;
         for number in 1..=200 {
-            network.gradients(&table, &[1, 3, 5], (&latent, number), &team).unwrap();
+            network.gradients(&table.clone().into(), &[1, 3, 5], (&latent, number), &team).unwrap();
             network.update(number, 1.0, &team).unwrap();
         }
         let log = network.parameters.master(LOG_DEVIATIONS).unwrap().view([-1]).double_value(&[1]);

@@ -3,7 +3,7 @@
 use super::{Tvae, train::TvaeLearner};
 use crate::{
     SynthError,
-    encode::{CodeMatrix, EncodedRows, Layout, SubColumn, SubColumnData},
+    encode::{EncodedRows, Layout, SubColumn, SubColumnData},
     models::{
         FitOptions, Fitted, ModelKind, OptionValue, TrainingData,
         test_support::{self, Watch, codes, column, same, sample, share, words},
@@ -15,7 +15,7 @@ use crate::{
 
 /// `a` in 0..3 with frequencies .6, .3, .1; `b` = `a` in 9 of 10 rows, else any; a number in three modes whose mode is `a`
 /// and whose scalar lies around -.5 and .5 with deviations .05 and .15, and is always 0 in the last mode.
-fn planted(rows: usize) -> (Layout, CodeMatrix) {
+fn planted(rows: usize) -> (Layout, EncodedRows) {
     let layout = Layout {
         given: 0,
         columns: vec![column(0..1, true), column(1..2, true), column(2..4, false)],
@@ -48,7 +48,7 @@ fn small(epochs: u32) -> FitOptions {
     }
 }
 
-fn fit(layout: &Layout, rows: &CodeMatrix, options: &FitOptions) -> Fitted {
+fn fit(layout: &Layout, rows: &EncodedRows, options: &FitOptions) -> Fitted {
     test_support::fit(&Tvae, layout, rows, options)
 }
 
@@ -110,7 +110,8 @@ fn threads_and_a_round_trip_through_the_state_change_no_bit() {
 #[test]
 fn a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one() {
     let (layout, rows) = planted(900);
-    let data = TrainingData { layout: &layout, rows: &rows };
+    let matrix = rows.clone().into();
+    let data = TrainingData { layout: &layout, rows: &matrix };
     let options = small(8);
     let whole = fit(&layout, &rows, &options);
     // 5 steps an epoch: cancelled in the middle of the sixth epoch, then once more.
@@ -132,7 +133,8 @@ fn a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one() {
 #[test]
 fn a_checkpoint_of_another_shape_is_refused() {
     let (layout, rows) = planted(300);
-    let data = TrainingData { layout: &layout, rows: &rows };
+    let matrix = rows.clone().into();
+    let data = TrainingData { layout: &layout, rows: &matrix };
     let mut watch = Watch { cancel_at: Some(1), ..Watch::default() };
     Tvae.fit(&data, &small(2), None, &mut watch).unwrap_err();
     let mut options = small(2);
@@ -144,7 +146,8 @@ fn a_checkpoint_of_another_shape_is_refused() {
 #[test]
 fn a_loss_that_is_not_finite_goes_back_with_half_the_learning_rate() {
     let (layout, rows) = planted(900);
-    let data = TrainingData { layout: &layout, rows: &rows };
+    let matrix = rows.clone().into();
+    let data = TrainingData { layout: &layout, rows: &matrix };
     let options = small(3);
     let training = || Training::new(&Tvae, &data, &options, |split| TvaeLearner::new(&data, &options, split)).unwrap();
     let mut once = training();
@@ -209,8 +212,9 @@ fn patience_ends_a_training_that_no_longer_improves() {
 #[test]
 fn bad_input_is_refused() {
     let (layout, rows) = planted(100);
-    let error = |options: &FitOptions, rows: &CodeMatrix| {
-        let data = TrainingData { layout: &layout, rows };
+    let error = |options: &FitOptions, rows: &EncodedRows| {
+        let matrix = rows.clone().into();
+        let data = TrainingData { layout: &layout, rows: &matrix };
         Tvae.fit(&data, options, None, &mut Watch::default()).unwrap_err().to_string()
     };
     let with = |name: &str, value| {

@@ -48,11 +48,11 @@ impl<'a> TvaeLearner<'a> {
         let rows = &split.train;
         let config = Config::new(options, rows.len());
         let dense = Arc::new(Dense::new(data.layout, EMBEDDING_THRESHOLD));
-        let of = |(data, subcolumn): (_, &SubColumn)| match *subcolumn {
-            SubColumn::Code { cardinality, .. } => frequencies(data, cardinality as usize, rows),
+        let of = |(at, subcolumn): (usize, &SubColumn)| match *subcolumn {
+            SubColumn::Code { cardinality, .. } => frequencies(data.rows, at, cardinality as usize, rows),
             SubColumn::Scalar => Vec::new(),
         };
-        let frequencies: Vec<_> = data.rows.subcolumns.iter().zip(&data.layout.subcolumns).map(of).collect();
+        let frequencies: Vec<_> = data.layout.subcolumns.iter().enumerate().map(of).collect();
         let bounds = dense.bounds(data.rows, rows);
         let noise = Noise::new(options.seed, b"training");
         let width = dense.width;
