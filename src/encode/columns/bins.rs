@@ -28,7 +28,7 @@ const BINS: usize = 100;
 const ROWS_PER_BIN: f64 = 40.0;
 /// Quantiles kept per bin, both ends included.
 const SKETCH: usize = 9;
-/// Values per bin that stand for what it decodes to.
+/// Values per bin that stand for all between its ends.
 const SMOOTH: usize = 256;
 
 /// Numbers as codes: null first if there are nulls, then, in ascending order, *atoms* (values with a share of their own,
@@ -268,7 +268,10 @@ impl<W: Lane> Bins<W> {
             match places[at] {
                 Place::Atom(atom) => self.atoms[atom],
                 Place::Bin(bin) => {
-                    let value = W::at(within_bin(&self.bins[bin], f64::from(unit(bits))), &grid);
+                    let place = f64::from(unit(bits)) * (SKETCH - 1) as f64;
+                    let at = (place as usize).min(SKETCH - 2);
+                    let (low, high) = (self.bins[bin][at].0, self.bins[bin][at + 1].0);
+                    let value = W::at(low + (high - low) * (place - at as f64), &grid);
                     let of_row = parts.codes.iter().map(|codes| codes[row]);
                     match (within.get(bin), value.to_whole(&grid)) {
                         (Some(&within), Some(whole)) => {
@@ -307,20 +310,15 @@ fn learned_parts<W: Lane>(
     let mut smooth = Vec::with_capacity(bins.len() * SMOOTH);
     for (bin, range) in bins.iter().zip(ranges) {
         let weight: f64 = points[range.clone()].iter().map(|(_, weight)| weight).sum();
+        let (low, high) = (bin[0].0, bin[SKETCH - 1].0);
         for i in 0..SMOOTH {
-            let place = within_bin(bin, (i as f64 + 0.5) / SMOOTH as f64);
+            // Multiples of the golden ratio: evenly spaced ones could all end alike.
+            let place = low + (high - low) * (i as f64 * 0.618_033_988_749_895).fract();
             smooth.extend(whole(W::at(place, grid)).map(|value| (value, weight / SMOOTH as f64)));
         }
     }
-    parts::parts(&Binned { points: &wholes, smooth: &smooth, width, step }, data_type)
-}
-
-/// The place on the grid at this share of a bin.
-fn within_bin(bin: &[Float], share: f64) -> f64 {
-    let place = share * (SKETCH - 1) as f64;
-    let at = (place as usize).min(SKETCH - 2);
-    let (low, high) = (bin[at].0, bin[at + 1].0);
-    low + (high - low) * (place - at as f64)
+    let decimals = grid.decimals.unwrap_or(0);
+    parts::parts(&Binned { points: &wholes, smooth: &smooth, width, step, decimals }, data_type)
 }
 
 /// [`SKETCH`] evenly spaced quantiles of weighted places, ends included.

@@ -10,18 +10,20 @@ use std::collections::BTreeMap;
 
 /// Rows that a digit should have on average for an instant's part to be learned.
 const ROWS_PER_DIGIT: f64 = 20.0;
-/// The share of the rows whose last digits are more frequent than bins would make them, at least.
-const GAIN: f64 = 0.1;
+/// The share of the rows whose last digits are more frequent than even bins would make them, at least.
+const GAIN: f64 = 0.25;
 /// The share, of what the most telling digits tell (in nats a row, beyond what bins do), that fewer digits must reach.
 const ENOUGH: f64 = 0.8;
 /// A digit has a code if it has this share of the rows, ...
 const SHARE: f64 = 0.01;
-/// ... this many times as many as bins would give it (whose quantiles keep some), ...
-const CONTRAST: f64 = 1.5;
+/// ... this many times as many as bins would give it, ...
+const CONTRAST: f64 = 3.0;
 /// ... and more than they would by this many standard deviations.
 const DEVIATIONS: f64 = 5.0;
 /// The largest power of ten looked at; bins must be wider than what numbers end in.
-const LARGEST: u32 = 12;
+const LARGEST: u32 = 4;
+/// Decimals at most of numbers whose last ones mean something.
+const DECIMALS: u8 = 4;
 
 /// What a part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,12 +128,14 @@ pub(crate) fn moved(parts: &[Part], codes: impl Iterator<Item = u32>, value: i64
 pub(crate) struct Binned<'a> {
     /// The numbers, in ascending order, and how often each is there.
     pub(crate) points: &'a [(i64, f64)],
-    /// The same as the bins alone would give them.
+    /// The same, spread evenly between the ends of the bins.
     pub(crate) smooth: &'a [(i64, f64)],
     /// The width of a bin, by the median.
     pub(crate) width: f64,
     /// What numbers differ by is a multiple of it.
     pub(crate) step: i64,
+    /// The decimals of the column, whose last one they count.
+    pub(crate) decimals: u8,
 }
 
 /// The parts worth learning of the numbers of a column of type `data_type`.
@@ -156,7 +160,7 @@ pub(crate) fn parts(of: &Binned<'_>, data_type: &DataType) -> Vec<Part> {
     let powers = || (1..=LARGEST).filter_map(|power| step.checked_mul(10i64.pow(power)));
     let moduli: Vec<i64> = clock.last().map_or_else(|| powers().filter(|&m| m as f64 <= of.width).collect(), below);
     let on_the_grid = points.first().is_some_and(|&(value, _)| value % step == 0);
-    if on_the_grid && of.width > 2.0 * step as f64 {
+    if on_the_grid && of.decimals <= DECIMALS && of.width > 2.0 * step as f64 {
         parts.extend(last_digits(of, total, &moduli));
     }
     parts
