@@ -68,7 +68,7 @@ pub(crate) struct Within {
 }
 
 impl Part {
-    /// Whether it can be of numbers in steps of `step`.
+    /// Whether its digits are digits.
     pub(crate) fn is_valid(&self) -> bool {
         let ascending = self.digits.windows(2).all(|pair| pair[0] < pair[1]);
         let within = |digit: &i64| (0..self.modulus / self.unit).contains(digit);
