@@ -32,9 +32,7 @@ impl CodeMatrix {
         EncodedRows { subcolumns, rows: rows.len() }
     }
 
-    /// One sub-column of that block.
-    #[must_use]
-    pub fn read_subcolumn(&self, subcolumn: usize, rows: &[u32]) -> SubColumnData {
+    fn read_subcolumn(&self, subcolumn: usize, rows: &[u32]) -> SubColumnData {
         fn gathered<T: Copy>(values: &[T], rows: &[u32]) -> Vec<T> {
             rows.iter().map(|&row| values[row as usize]).collect()
         }

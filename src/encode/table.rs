@@ -2,7 +2,7 @@
 
 use super::{
     ColumnLayout, EncodedRows, KnownCodes, Layout, SubColumn, SubColumnData, UNKNOWN,
-    columns::{ColumnEncoder, DecodeInput, EncodeInput, PartCodes, invalid, unseen},
+    columns::{ColumnEncoder, DecodeInput, EncodeInput, PartCodes, invalid, push, unseen},
     follows::{Follows, difference, difference_field, equal, later},
     physical::plain,
     schema_serde,
@@ -230,19 +230,13 @@ impl TableEncoder {
                     self.check_function((at, &array), (*of, batch.column(*of)), codes)?;
                     continue;
                 }
+                let out = &mut out.subcolumns[self.layout.columns[at].subcolumns.clone()];
                 if let Some(base) = column.equal_to() {
                     let (codes, parts) = column.codes(&array, Some(batch.column(base)))?;
-                    let start = self.layout.columns[at].subcolumns.start;
-                    for (row, code) in codes.into_iter().enumerate() {
-                        out.subcolumns[start].push_code(code.ok_or_else(|| unseen(field, array.as_ref(), row))?);
-                    }
-                    for (out, codes) in out.subcolumns[start + 1..].iter_mut().zip(parts) {
-                        codes.into_iter().for_each(|code| out.push_code(code));
-                    }
+                    push(&EncodeInput { field, array, first_row }, codes, parts, out)?;
                     continue;
                 }
-                let input = EncodeInput { field, array, first_row };
-                column.encoder.encode(&input, &mut out.subcolumns[self.layout.columns[at].subcolumns.clone()])?;
+                column.encoder.encode(&EncodeInput { field, array, first_row }, out)?;
             }
             Ok(())
         };

@@ -182,16 +182,7 @@ impl ColumnEncoder {
         }
         let codes = self.codes(input.array.as_ref())?;
         let parts = self.part_codes(input.array.as_ref(), &codes)?;
-        for (row, code) in codes.into_iter().enumerate() {
-            let code = code.ok_or_else(|| unseen(input.field, input.array.as_ref(), row))?;
-            if let Some(out) = out.first_mut() {
-                out.push_code(code);
-            }
-        }
-        for (out, codes) in out.iter_mut().skip(1).zip(parts) {
-            codes.into_iter().for_each(|code| out.push_code(code));
-        }
-        Ok(())
+        push(input, codes, parts, out)
     }
 
     /// The codes of what a bin leaves open of each value of a plain array, sub-column by sub-column after the first; `codes`
@@ -297,6 +288,25 @@ impl ColumnEncoder {
             _ => size_of::<Self>(),
         }
     }
+}
+
+/// Appends the codes of `input`, those of the first sub-column and of the others, to a column's sub-columns.
+pub(crate) fn push(
+    input: &EncodeInput<'_>,
+    codes: Vec<Option<u32>>,
+    parts: PartCodes,
+    out: &mut [SubColumnData],
+) -> Result<()> {
+    for (row, code) in codes.into_iter().enumerate() {
+        let code = code.ok_or_else(|| unseen(input.field, input.array.as_ref(), row))?;
+        if let Some(out) = out.first_mut() {
+            out.push_code(code);
+        }
+    }
+    for (out, codes) in out.iter_mut().skip(1).zip(parts) {
+        codes.into_iter().for_each(|code| out.push_code(code));
+    }
+    Ok(())
 }
 
 impl DecodeInput<'_> {

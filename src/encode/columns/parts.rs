@@ -106,7 +106,7 @@ impl Part {
     fn moved(&self, value: i64, code: u32, within: Within, already: bool) -> i64 {
         let Some(&digit) = (code as usize).checked_sub(1).and_then(|at| self.digits.get(at)) else { return value };
         let kept = value.rem_euclid(self.unit);
-        let same = value - value.rem_euclid(self.modulus) + digit * self.unit + kept;
+        let same = value.saturating_sub(value.rem_euclid(self.modulus)).saturating_add(digit * self.unit + kept);
         let around = [same, same.saturating_sub(self.modulus), same.saturating_add(self.modulus)];
         let candidates = if already { &around[..1] } else { &around[..] };
         let nearest = |(low, high): (i64, i64)| {
