@@ -30,8 +30,9 @@ async fn number(context: &SessionContext, sql: &str) -> i64 {
 }
 
 /// 6,000 parents with 0 to 9 children, a tenth of whose 60 goods is missing: children enough for several chunks.
-async fn trained(store: &Path) -> Result<()> {
+async fn trained(store: &Path, kind: &str) -> Result<()> {
     let context = context(store, SessionConfig::new().with_target_partitions(1));
+    run(&context, &format!("SET synth.model = '{kind}'")).await?;
     for sql in [
         "CREATE TABLE parents (id BIGINT NOT NULL, kind INT NOT NULL, PRIMARY KEY (id)) AS
          SELECT value AS id, CAST(value % 4 AS INT) AS kind FROM generate_series(1, 6000)",
@@ -50,10 +51,14 @@ async fn trained(store: &Path) -> Result<()> {
     Ok(())
 }
 
+#[rstest]
+#[case("argn")]
+#[case("ctgan")]
+#[case("tvae")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn children_are_the_same_however_they_are_asked_for() -> Result<()> {
+async fn children_are_the_same_however_they_are_asked_for(#[case] kind: &str) -> Result<()> {
     let store = tempfile::tempdir()?;
-    trained(store.path()).await?;
+    trained(store.path(), kind).await?;
     let plain = context(store.path(), SessionConfig::new().with_target_partitions(1));
     let sample = |rows: u64, start: u64, more: &str| {
         format!(
@@ -90,7 +95,7 @@ async fn children_are_the_same_however_they_are_asked_for() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_share_of_the_database_has_no_orphans_either() -> Result<()> {
     let store = tempfile::tempdir()?;
-    trained(store.path()).await?;
+    trained(store.path(), "argn").await?;
     let context = context(store.path(), SessionConfig::new().with_target_partitions(2));
     for (scale, rows, parents) in [(0.5, 13_500, 3000), (0.1, 2700, 600), (0.01, 270, 60)] {
         let lost = format!(
@@ -157,6 +162,7 @@ async fn sixty_tables_in_a_chain_are_learned_and_generated() -> Result<()> {
 #[rstest]
 #[case("northwind", "argn")]
 #[case("northwind", "ctgan")]
+#[case("northwind", "tvae")]
 #[case("chinook", "argn")]
 #[case("chinook", "ctgan")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

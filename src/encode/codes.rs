@@ -56,6 +56,23 @@ impl SubColumnData {
         }
     }
 
+    /// The codes of all rows.
+    #[must_use]
+    pub fn codes(&self) -> Vec<u32> {
+        (0..self.len()).map(|row| self.code(row)).collect()
+    }
+
+    /// Row `row` becomes row `of` of a sub-column of the same cardinality.
+    pub fn set(&mut self, row: usize, from: &Self, of: usize) {
+        match (self, from) {
+            (Self::Code8(to), Self::Code8(from)) => to[row] = from[of],
+            (Self::Code16(to), Self::Code16(from)) => to[row] = from[of],
+            (Self::Code32(to), Self::Code32(from)) => to[row] = from[of],
+            (Self::Scalar(to), Self::Scalar(from)) => to[row] = from[of],
+            _ => {}
+        }
+    }
+
     /// Appends a code (which must be below the cardinality). A scalar sub-column ignores it.
     #[allow(clippy::cast_possible_truncation)]
     pub fn push_code(&mut self, code: u32) {

@@ -89,7 +89,7 @@ const SIGNATURE: Signature = Signature {
             name: "context",
             kind: ParameterKind::Text,
             required: false,
-            default: "`all` for `argn`, `none` for other kinds",
+            default: "`all`, for kinds of models whose rows can depend on others",
             description: "What rows of a table with foreign keys are learned given: `none`, their `parents` (the columns of \
                 their owner and of its owners), also the `siblings` before them, or `all`, which is also the parents that \
                 are matched to them. Keys and numbers of children are right in any case.",
@@ -167,7 +167,9 @@ fn plan(arguments: &Arguments, options: &SynthOptions) -> Result<TrainTable> {
     };
     if let Some(ties) = overrides.context.filter(|&ties| ties != Ties::None && !kind.takes_context()) {
         let given = format!("'{ties}' for `{}`", kind.name());
-        return Err(arguments.fault("context", &given, "'none', or model => 'argn', whose rows can depend on others"));
+        let others: Vec<_> = kinds().iter().filter(|kind| kind.takes_context()).map(|kind| kind.name()).collect();
+        let expected = format!("'none', or a kind of model whose rows can depend on others: {}", others.join(", "));
+        return Err(arguments.fault("context", &given, &expected));
     }
     let tables = selection(arguments)?;
     let name = arguments.text("name")?;

@@ -214,7 +214,10 @@ fn resample(weights: &[f64]) -> Vec<usize> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
-    use crate::{encode::EncodedRows, models::test_support::codes};
+    use crate::{
+        encode::EncodedRows,
+        models::{ContextSampler, test_support::codes},
+    };
 
     /// `a` in 0..2 with 0.75, 0.25; `b` in 0..4 with (a + b)-dependent weights.
     struct Known;
@@ -222,10 +225,13 @@ mod tests {
     const A: [f32; 2] = [0.75, 0.25];
     const B: [[f32; 4]; 2] = [[0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]];
 
-    impl AnyOrderSampler for Known {
+    impl ContextSampler for Known {
         fn complete(&mut self, _: u64, _: &Noise, _: &KnownCodes, _: &mut EncodedRows) -> Result<()> {
             panic!("not asked")
         }
+    }
+
+    impl AnyOrderSampler for Known {
         fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>> {
             let a = |row: usize| known.subcolumn(0).map(|codes| codes[row] as usize);
             let of = |row| match (subcolumn, a(row)) {
@@ -293,10 +299,13 @@ mod tests {
     /// Three columns of two codes: the second is the first in all but one of a thousand rows, the third in two of three.
     struct Follows;
 
-    impl AnyOrderSampler for Follows {
+    impl ContextSampler for Follows {
         fn complete(&mut self, _: u64, _: &Noise, _: &KnownCodes, _: &mut EncodedRows) -> Result<()> {
             panic!("not asked")
         }
+    }
+
+    impl AnyOrderSampler for Follows {
         fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>> {
             let alike = [1.0, 0.999, 2.0 / 3.0][subcolumn];
             let of = |row: usize| match known.subcolumn(0).map(|codes| codes[row]) {

@@ -5,6 +5,7 @@
 
 pub mod argn;
 mod condition;
+mod context;
 pub mod ctgan;
 mod embedding;
 mod options;
@@ -51,7 +52,7 @@ pub trait ModelKind: Send + Sync + Debug {
     }
 
     /// Whether its models can be [given](Layout::given) the first sub-columns of a row: the context of a parent. They answer
-    /// with [`TableModel::any_order_sampler`] then.
+    /// with [`TableModel::context_sampler`] then.
     fn takes_context(&self) -> bool {
         false
     }
@@ -100,6 +101,15 @@ pub trait TableModel: Send + Sync + Debug {
     /// The device cannot be had.
     fn sampler(&self, settings: &SamplerSettings) -> Result<Box<dyn BlockSampler>>;
 
+    /// A sampler of rows whose [given](Layout::given) sub-columns are known, of kinds that take a
+    /// [context](ModelKind::takes_context).
+    ///
+    /// # Errors
+    /// The device cannot be had.
+    fn context_sampler(&self, _settings: &SamplerSettings) -> Result<Box<dyn ContextSampler>> {
+        Err(SynthError::Internal("a context for a model that takes none".to_owned()))
+    }
+
     /// A sampler that answers questions, of kinds that know [every order](ModelKind::any_order).
     ///
     /// # Errors
@@ -143,8 +153,8 @@ pub trait BlockSampler: Send {
     fn sample(&mut self, block: u64, noise: &Noise, out: &mut EncodedRows) -> Result<()>;
 }
 
-/// Answers questions about rows of which something is known, on one thread.
-pub trait AnyOrderSampler: Send {
+/// Draws rows of which something is known, on one thread.
+pub trait ContextSampler: Send {
     /// Fills `out` (cleared first) with the rows of block `block`: of the rows of `known` (a block at most) what is
     /// known, the rest drawn given it. A pure function of the model, the noise, the block and what is known.
     ///
@@ -152,6 +162,14 @@ pub trait AnyOrderSampler: Send {
     /// libtorch failed.
     fn complete(&mut self, block: u64, noise: &Noise, known: &KnownCodes, out: &mut EncodedRows) -> Result<()>;
 
+    /// Whether it heeds what is known beyond the [given](Layout::given) sub-columns, of those that follow them.
+    fn heeds_more(&self) -> bool {
+        false
+    }
+}
+
+/// Answers questions about rows of which something is known, on one thread.
+pub trait AnyOrderSampler: ContextSampler {
     /// From now on completes the sub-columns `first` before the others, in this order. Nothing changes where a model has
     /// one order only.
     fn draw_first(&mut self, first: &[usize]) {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Result,
-    encode::{CodeMatrix, ColumnLayout, EncodedRows, Layout, SubColumn, SubColumnData::Scalar},
+    encode::{CodeMatrix, ColumnLayout, EncodedRows, KnownCodes, Layout, SubColumn, SubColumnData::Scalar},
     noise::{BLOCK_ROWS, Noise},
     torch::DeviceKind,
 };
@@ -69,6 +69,26 @@ pub(super) fn sample(model: &dyn TableModel, layout: &Layout, blocks: u64, threa
         sampler.sample(block, &noise, &mut out).unwrap();
         assert_eq!(out.rows, BLOCK_ROWS);
         assert!(out.subcolumns.iter().all(|column| column.len() == BLOCK_ROWS));
+        out
+    };
+    (0..blocks).map(one).collect()
+}
+
+/// Blocks of rows given `known`, drawn by `threads` threads.
+pub(super) fn complete(
+    model: &dyn TableModel,
+    layout: &Layout,
+    known: &KnownCodes,
+    blocks: u64,
+    threads: usize,
+) -> Vec<EncodedRows> {
+    let mut sampler = model.context_sampler(&SamplerSettings::new(DeviceKind::Cpu, threads)).unwrap();
+    let noise = Noise::new(5, b"sample");
+    let one = |block| {
+        let mut out = EncodedRows::with_capacity(layout, BLOCK_ROWS);
+        sampler.complete(block, &noise, known, &mut out).unwrap();
+        assert_eq!(out.rows, known.rows());
+        assert!(out.subcolumns.iter().all(|column| column.len() == known.rows()));
         out
     };
     (0..blocks).map(one).collect()

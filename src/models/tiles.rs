@@ -13,6 +13,24 @@ pub(super) const TILE: usize = 1024;
 /// Tiles of a block.
 pub(super) const TILES: usize = BLOCK_ROWS / TILE;
 
+/// Tiles that are not full are padded to a multiple of this many rows.
+const PADDING: usize = 64;
+
+/// Where tile `tile` begins in its block.
+pub(super) fn first_row(tile: u64) -> usize {
+    (tile % TILES as u64) as usize * TILE
+}
+
+/// The rows that a tile of `rows` rows is worked on as.
+pub(super) fn padded(rows: usize) -> usize {
+    rows.next_multiple_of(PADDING).min(TILE)
+}
+
+/// How many of a block's `rows` rows are in tile `tile`.
+pub(super) fn rows_in(tile: u64, rows: usize) -> usize {
+    rows.saturating_sub(first_row(tile)).min(TILE)
+}
+
 /// One thread's share of a sampler.
 pub(super) trait TileWorker: Send {
     /// The noise of a block.

@@ -462,7 +462,7 @@ fn join(
             let chained = !first && !(number as usize).is_multiple_of(super::chains::LENGTH as usize);
             before.push(if chained { row as u32 - 1 } else { NONE });
         }
-        for (to, from) in joint.sibling.clone().zip(joint.drawn()) {
+        for &(to, from) in &joint.sibling {
             let (codes, none) = (out.subcolumns[from].clone(), joint.none(to));
             push(&mut out.subcolumns[to], &codes, &before, none);
         }

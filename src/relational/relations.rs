@@ -210,8 +210,9 @@ pub struct Joint {
     pub owner: Range<usize>,
     /// The place among siblings, if there is a context.
     pub place: Option<usize>,
-    /// The sibling's, each one for a sub-column of `drawn`; empty if rows do not know it.
-    pub sibling: Range<usize>,
+    /// The sibling's, each with the sub-column drawn that it has the codes of; empty if rows do not know it. Scalars are not
+    /// among them: what is known of a row are codes.
+    pub sibling: Vec<(usize, usize)>,
     /// Per reference, the sub-columns of its attributes.
     pub attributes: Vec<Range<usize>>,
     /// The row's own.
@@ -237,15 +238,19 @@ impl Joint {
         }
         let own_columns = own.layout();
         let own = add(&mut drawn, &own_columns.subcolumns);
-        let (mut owner, mut place, mut sibling) = (0..0, None, 0..0);
+        let (mut owner, mut place, mut sibling) = (0..0, None, Vec::new());
         if let Some(context) = &relations.context {
             owner = add(&mut subcolumns, &with_none(&context.owner.layout().subcolumns)?);
             place = Some(add(&mut subcolumns, &[SubColumn::numbers(0, PLACES)]).start);
             if context.siblings {
-                sibling = add(&mut subcolumns, &with_none(&drawn)?);
+                let coded = (0..drawn.len()).filter(|&at| drawn[at] != SubColumn::Scalar);
+                for of in coded {
+                    sibling.push((add(&mut subcolumns, &with_none(&drawn[of..=of])?).start, of));
+                }
             }
         }
         let given = subcolumns.len();
+        sibling.iter_mut().for_each(|(_, of)| *of += given);
         add(&mut subcolumns, &drawn);
         let shift = |range: &Range<usize>| range.start + given..range.end + given;
         let own = shift(&own);

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Result, SynthError,
     encode::{Layout, SubColumn},
-    models::{AnyOrderSampler, BlockSampler, HostTensor, ModelState, SamplerSettings, TableModel},
+    models::{AnyOrderSampler, BlockSampler, ContextSampler, HostTensor, ModelState, SamplerSettings, TableModel},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -80,6 +80,10 @@ impl TableModel for ArgnModel {
 
     fn sampler(&self, settings: &SamplerSettings) -> Result<Box<dyn BlockSampler>> {
         Ok(Box::new(Sampler::new(self, Reach::Later, settings)?))
+    }
+
+    fn context_sampler(&self, settings: &SamplerSettings) -> Result<Box<dyn ContextSampler>> {
+        Ok(self.any_order_sampler(settings)?)
     }
 
     fn any_order_sampler(&self, settings: &SamplerSettings) -> Result<Box<dyn AnyOrderSampler>> {

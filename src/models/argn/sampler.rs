@@ -10,8 +10,8 @@ use crate::{
     Result, SynthError,
     encode::{EncodedRows, KnownCodes, UNKNOWN},
     models::{
-        AnyOrderSampler, BlockSampler, SamplerSettings,
-        tiles::{self, TILE, TILES, TileWorker, push_codes},
+        AnyOrderSampler, BlockSampler, ContextSampler, SamplerSettings,
+        tiles::{self, TILE, TileWorker, first_row, padded, push_codes, rows_in},
     },
     noise::{BLOCK_ROWS, Noise, Purpose, unit},
     torch::{
@@ -27,8 +27,6 @@ use tch::{Device, Kind, Tensor};
 const TABLE_BYTES: usize = 64 << 20;
 /// Logits held at once: few enough for the processor's cache.
 const LOGITS: usize = 1 << 16;
-/// Tiles that are not full are padded to a multiple of this many rows.
-const PADDING: usize = 64;
 /// The logit of a code that must not be drawn.
 const NEVER: f64 = -1e30;
 
@@ -129,11 +127,6 @@ impl Question {
     }
 }
 
-/// Where tile `tile` begins in its block.
-fn first_row(tile: u64) -> usize {
-    (tile % TILES as u64) as usize * TILE
-}
-
 impl Sampler {
     pub(super) fn new(model: &ArgnModel, reach: Reach, settings: &SamplerSettings) -> Result<Self> {
         use_threads(1);
@@ -178,7 +171,7 @@ impl BlockSampler for Sampler {
     }
 }
 
-impl AnyOrderSampler for Sampler {
+impl ContextSampler for Sampler {
     fn complete(&mut self, block: u64, noise: &Noise, known: &KnownCodes, out: &mut EncodedRows) -> Result<()> {
         let question = self.question(noise, known.clone());
         // With a context the caller decides how many rows there are, whatever is asked for; without one, LIMIT would.
@@ -186,6 +179,12 @@ impl AnyOrderSampler for Sampler {
         tiles::sample(&mut self.workers, block, rows, &question, out)
     }
 
+    fn heeds_more(&self) -> bool {
+        true
+    }
+}
+
+impl AnyOrderSampler for Sampler {
     fn draw_first(&mut self, first: &[usize]) {
         if self.workers.first().is_some_and(|worker| worker.reach == Reach::All) {
             self.order.sort_by_key(|&k| (first.iter().position(|&f| f == k).unwrap_or(first.len()), k));
@@ -440,8 +439,8 @@ impl TileWorker for Worker {
         self.rows.clear();
         self.forget()?;
         let (columns, given) = (self.columns.len(), self.given);
-        let wanted = if given == 0 { TILE } else { (question.known.rows() - first_row(tile)).min(TILE) };
-        let rows = wanted.next_multiple_of(PADDING).min(TILE);
+        let wanted = if given == 0 { TILE } else { rows_in(tile, question.known.rows()) };
+        let rows = padded(wanted);
         let known: Vec<_> = (0..columns).map(|k| question.known(k, tile, rows)).collect();
         for (k, codes) in known.iter().enumerate() {
             if let Some(codes) = codes {

@@ -1,7 +1,10 @@
 //! Conditional vectors and training-by-sampling (Xu et al. 2019, section 4.3).
 
 use super::dense::{ConditionColumn, Dense};
-use crate::{encode::CodeMatrix, noise::Purpose};
+use crate::{
+    encode::{CodeMatrix, EncodedRows},
+    noise::Purpose,
+};
 
 /// A condition: a discrete column shows a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +17,10 @@ pub(super) struct Condition {
 
 /// Conditions and the rows that meet them.
 #[derive(Debug)]
-pub(super) struct TrainingSampler {
+pub(super) struct TrainingSampler<'a> {
+    table: &'a CodeMatrix,
+    /// Whether rows are given a context.
+    context: bool,
     /// All rows to train on.
     rows: Vec<u32>,
     columns: Vec<Column>,
@@ -32,25 +38,27 @@ struct Column {
 /// What a batch is drawn as.
 #[derive(Debug, Default)]
 pub(super) struct Draw {
-    /// One condition per row; empty where the table has no discrete column.
+    /// One condition per row; empty where the table has no discrete column, or a context.
     pub(super) conditions: Vec<Condition>,
     /// One row of the table that meets it.
     pub(super) rows: Vec<u32>,
+    /// These rows, where they are given a context.
+    pub(super) context: Option<EncodedRows>,
 }
 
-impl TrainingSampler {
+impl<'a> TrainingSampler<'a> {
     /// Indexes the rows `rows` of `table`.
-    pub(super) fn new(dense: &Dense, table: &CodeMatrix, rows: Vec<u32>) -> Self {
+    pub(super) fn new(dense: &Dense, table: &'a CodeMatrix, rows: Vec<u32>) -> Self {
         let columns = dense.conditions.iter().map(|column| Column::new(column, table, &rows)).collect();
-        Self { rows, columns }
+        Self { table, context: dense.takes_context(), rows, columns }
     }
 
     /// Draws `count` conditions and rows: a discrete column uniformly, a code by the logarithm of its
-    /// frequency, a row that shows it uniformly (with replacement).
+    /// frequency, a row that shows it uniformly (with replacement). Or rows with their contexts, all uniformly.
     pub(super) fn draw(&self, purpose: &Purpose, block: u64, count: usize) -> Draw {
         let mut bits = vec![0u32; 3 * count];
         purpose.fill_u32(block, &mut bits);
-        let mut draw = Draw { conditions: Vec::with_capacity(count), rows: Vec::with_capacity(count) };
+        let mut draw = Draw { rows: Vec::with_capacity(count), ..Draw::default() };
         for &[which, code, row] in bits.as_chunks::<3>().0 {
             if self.columns.is_empty() {
                 draw.rows.push(self.rows[below(row, self.rows.len())]);
@@ -63,6 +71,7 @@ impl TrainingSampler {
             draw.conditions.push(Condition { column: which, code });
             draw.rows.push(column.rows[start + below(row, end - start)]);
         }
+        draw.context = self.context.then(|| self.table.read(&draw.rows));
         draw
     }
 

@@ -1,16 +1,19 @@
 //! How encoded rows stand in the dense rows that the networks see: scalars and one-hot vectors in the order of the
-//! sub-columns, then the vectors of the embedded ones, side by side.
+//! sub-columns, then the vectors of the embedded ones, side by side. What is given of a row, its context, is its conditional
+//! vector.
 
-use super::{conditions::Condition, generator::ALIGNMENT, tables::Table};
+use super::{conditions::Draw, generator::ALIGNMENT, tables::Table};
 use crate::{
     encode::{EncodedRows, Layout, SubColumn, SubColumnData},
-    models::embedding::embedding_width,
+    models::{context::Context, embedding::embedding_width},
     torch::{Rows, kernels::sparse::SparseRows},
 };
 
 /// A sub-column's place in a dense row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Segment {
+    /// None: it is given.
+    Given,
     /// One number.
     Scalar { at: usize },
     /// A one-hot vector; `distribution` counts these.
@@ -41,7 +44,9 @@ pub(super) struct Dense {
     pub(super) width: usize,
     /// The embedded sub-columns; their vectors are the last of a row.
     pub(super) tables: Vec<Table>,
-    /// The discrete columns.
+    /// What is given.
+    pub(super) context: Context,
+    /// The discrete columns; none where rows are given a context, which is their condition then.
     pub(super) conditions: Vec<ConditionColumn>,
     /// Width of a conditional vector.
     pub(super) condition_width: usize,
@@ -64,6 +69,7 @@ impl Dense {
         let mut segments = Vec::with_capacity(layout.subcolumns.len());
         for (index, subcolumn) in layout.subcolumns.iter().enumerate() {
             let segment = match *subcolumn {
+                _ if index < layout.given => Segment::Given,
                 SubColumn::Scalar => {
                     width += 1;
                     Segment::Scalar { at: width - 1 }
@@ -89,9 +95,12 @@ impl Dense {
             table.at = width;
             width += table.width;
         }
+        let context = Context::new(layout);
+        let condition_width = context.width;
         let mut dense =
-            Self { segments, width, tables, conditions: Vec::new(), condition_width: 0, condition_count: 0 };
-        for column in layout.columns.iter().filter(|column| column.discrete) {
+            Self { segments, width, tables, context, conditions: Vec::new(), condition_width, condition_count: 0 };
+        // Rows of a context are drawn as they come: how often a condition would hold depends on the context.
+        for column in layout.columns.iter().filter(|column| column.discrete && layout.given == 0) {
             let subcolumn = column.subcolumns.start;
             let Some(SubColumn::Code { cardinality, .. }) = layout.subcolumns.get(subcolumn).copied() else { continue };
             if column.subcolumns.is_empty() || cardinality > CONDITION_LIMIT {
@@ -108,14 +117,20 @@ impl Dense {
         dense
     }
 
-    /// Adds a conditional vector, `offset` columns on, to the sparse row under way. `embeddings` are the tables'.
-    pub(super) fn push_condition(
+    /// Adds the conditional vector of row `row` of `draw`, `offset` columns on, to the sparse row under way. `embeddings` are
+    /// the tables'.
+    pub(super) fn push_conditions(
         &self,
-        condition: Condition,
+        draw: &Draw,
+        row: usize,
         embeddings: &[Rows<'_, f32>],
         offset: usize,
         rows: &mut SparseRows,
     ) {
+        if let Some(context) = &draw.context {
+            self.context.push(context, row, offset, rows);
+        }
+        let Some(condition) = draw.conditions.get(row) else { return };
         let column = &self.conditions[condition.column];
         match self.segments[column.subcolumn] {
             Segment::Embedded { table } => {
@@ -135,6 +150,11 @@ impl Dense {
                 _ => {}
             }
         }
+    }
+
+    /// Whether rows are given a context.
+    pub(super) fn takes_context(&self) -> bool {
+        self.context.len() > 0
     }
 
     /// Width of a row that the next one follows at an aligned place.

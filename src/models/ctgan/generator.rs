@@ -8,7 +8,7 @@
 //! with the rows of a table.
 
 use super::{
-    conditions::Condition,
+    conditions::{Condition, Draw},
     config::Config,
     dense::{Dense, Segment},
     tables::Tables,
@@ -189,14 +189,12 @@ impl Generator {
     }
 
     /// The conditional vectors of `count` rows as sparse rows, the constant 1 after each.
-    fn sparse_conditions(&self, conditions: &[Condition], count: usize) -> Result<SparseRows> {
+    fn sparse_conditions(&self, draw: &Draw, count: usize) -> Result<SparseRows> {
         let embeddings = self.tables.host(&self.parameters)?;
         let embeddings = embeddings.iter().map(Rows::<f32>::of).collect::<Result<Vec<_>>>()?;
         let mut rows = SparseRows::new(self.dense.condition_width + 1);
         for row in 0..count {
-            if let Some(condition) = conditions.get(row) {
-                self.dense.push_condition(*condition, &embeddings, 0, &mut rows);
-            }
+            self.dense.push_conditions(draw, row, &embeddings, 0, &mut rows);
             rows.push(self.dense.condition_width, 1.0);
             rows.end_row();
         }
@@ -231,18 +229,18 @@ impl Generator {
         conditions.add_transposed_product(grad, &mut by_conditions)
     }
 
-    /// Generates a batch under `conditions` (`count` rows), with the noise of `block`: scalars and one-hot vectors into
+    /// Generates a batch under the conditions of `draw` (`count` rows), with the noise of `block`: scalars and one-hot vectors into
     /// `out` (`[count, width]`), the codes of embedded sub-columns into [`Pass::codes`].
     pub(super) fn forward(
         &self,
-        conditions: &[Condition],
+        draw: &Draw,
         count: usize,
         (latent, gumbel): (&Purpose, &Purpose),
         block: u64,
         out: &mut Tensor,
     ) -> Result<Pass> {
         let n = count as i64;
-        let hidden = self.hidden_layers(conditions, count, latent, block)?;
+        let hidden = self.hidden_layers(draw, count, latent, block)?;
         let logits = self.affine(&hidden.conditions, &hidden.matrix, self.head)?;
         let noise = self.gumbel(gumbel, block, n, &self.segments)?;
         activation::forward(&self.segments, &logits, &noise, self.tau, out)?;
@@ -259,16 +257,10 @@ impl Generator {
     }
 
     /// The hidden layers of [`Generator::forward`].
-    pub(super) fn hidden_layers(
-        &self,
-        conditions: &[Condition],
-        count: usize,
-        latent: &Purpose,
-        block: u64,
-    ) -> Result<HiddenPass> {
+    pub(super) fn hidden_layers(&self, draw: &Draw, count: usize, latent: &Purpose, block: u64) -> Result<HiddenPass> {
         let n = count as i64;
         let last = self.hidden.last().map_or(self.latent, |h| h.input + h.width);
-        let conditions = self.sparse_conditions(conditions, count)?;
+        let conditions = self.sparse_conditions(draw, count)?;
         let matrix = Tensor::f_empty([n, last as i64], (self.kind, self.device))?;
         let mut place = matrix.f_narrow(1, 0, self.latent as i64)?;
         by_kind!(self.kind, T => write_rows::<T>(&mut place, |mut rows| {
@@ -416,26 +408,28 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::{
-        encode::{ColumnLayout, Layout, SubColumn},
+        encode::{ColumnLayout, EncodedRows, Layout, SubColumn},
         models::{FitOptions, OptionValue},
     };
+    use rstest::rstest;
 
-    #[test]
-    fn gradients_are_those_of_automatic_differentiation() {
+    #[rstest]
+    #[case::conditions(0)]
+    #[case::context(2)]
+    fn gradients_are_those_of_automatic_differentiation(#[case] given: usize) {
         let mut options = FitOptions::default();
         for (name, value) in [("generator_width", 8), ("latent", 5), ("embedding_threshold", 6)] {
             options.own.insert(name.into(), OptionValue::Int(value));
         }
         let config = Config::new(&options);
         let cardinalities = [3, 9];
+        let context = [2, 4];
+        let column = |at, discrete| ColumnLayout { subcolumns: given + at..given + at + 1, discrete };
+        let subcolumns = context[..given].iter().map(|&cardinality| SubColumn::codes(cardinality));
         let layout = Layout {
-            given: 0,
-            columns: vec![
-                ColumnLayout { subcolumns: 0..1, discrete: true },
-                ColumnLayout { subcolumns: 1..2, discrete: true },
-                ColumnLayout { subcolumns: 2..3, discrete: false },
-            ],
-            subcolumns: vec![SubColumn::codes(3), SubColumn::codes(9), SubColumn::Scalar],
+            given,
+            columns: vec![column(0, true), column(1, true), column(2, false)],
+            subcolumns: subcolumns.chain([SubColumn::codes(3), SubColumn::codes(9), SubColumn::Scalar]).collect(),
         };
         let dense = Arc::new(Dense::new(&layout, 6));
         let noise = Noise::new(1, b"test");
@@ -443,11 +437,16 @@ mod tests {
         let generator =
             Generator::new(dense.clone(), &config, &[vec![1.0 / 9.0; 9]], &noise, Kind::Float, Device::Cpu).unwrap();
         let n = 12i64;
-        let conditions: Vec<_> = (0..n as usize)
-            .map(|row| Condition { column: row % 2, code: (5 * row) % cardinalities[row % 2] })
-            .collect();
+        let condition = |row| Condition { column: row % 2, code: (5 * row) % cardinalities[row % 2] };
+        let conditions: Vec<_> = (0..if given == 0 { n as usize } else { 0 }).map(condition).collect();
+        let given_code = |row: usize, at: usize| (3 * row + at) % context[at] as usize;
+        let mut contexts = EncodedRows::with_capacity(&layout, n as usize);
+        for (row, at) in (0..n as usize).flat_map(|row| (0..given).map(move |at| (row, at))) {
+            contexts.subcolumns[at].push_code(given_code(row, at) as u32);
+        }
         let mut out = Tensor::zeros([n, dense.width as i64], (Kind::Float, Device::Cpu));
-        let pass = generator.forward(&conditions, n as usize, (&latent, &gumbel), 4, &mut out).unwrap();
+        let draw = Draw { conditions: conditions.clone(), context: (given > 0).then_some(contexts), ..Draw::default() };
+        let pass = generator.forward(&draw, n as usize, (&latent, &gumbel), 4, &mut out).unwrap();
 
         // The reference: the same network in libtorch's operations, its gradients automatic.
         let names = generator.parameters.named(&generator.parameters.master).unwrap();
@@ -455,8 +454,14 @@ mod tests {
         let mut matrix = pass.hidden.matrix.narrow(1, 0, generator.latent as i64).copy();
         let (table_at, table_width) = (generator.head + 1, dense.tables[0].width);
         let mut dense_conditions = vec![0f32; n as usize * generator.noise_at];
-        for (row, condition) in dense_conditions.chunks_mut(generator.noise_at).zip(&conditions) {
+        for (number, row) in dense_conditions.chunks_mut(generator.noise_at).enumerate() {
             row[dense.condition_width] = 1.0;
+            if given > 0 {
+                row[given_code(number, 0)] = 1.0;
+                row[context[0] as usize + given_code(number, 1)] = 1.0;
+                continue;
+            }
+            let condition = &conditions[number];
             if condition.column == 0 {
                 row[condition.code] = 1.0;
             } else {

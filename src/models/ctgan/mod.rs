@@ -47,6 +47,10 @@ impl ModelKind for Ctgan {
         config::OPTIONS
     }
 
+    fn takes_context(&self) -> bool {
+        true
+    }
+
     fn fit(
         &self,
         data: &TrainingData<'_>,

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     Result,
     encode::Layout,
-    models::{BlockSampler, HostTensor, ModelState, SamplerSettings, TableModel},
+    models::{BlockSampler, ContextSampler, HostTensor, ModelState, SamplerSettings, TableModel, tiles::TILE},
     torch::{kernels::norm, resolve},
 };
 use serde::{Deserialize, Serialize};
@@ -152,12 +152,17 @@ impl TableModel for CtganModel {
         Ok(Box::new(Sampler::new(&self.weights, resolve(settings.device)?, settings.threads)?))
     }
 
+    fn context_sampler(&self, settings: &SamplerSettings) -> Result<Box<dyn ContextSampler>> {
+        Ok(Box::new(Sampler::new(&self.weights, resolve(settings.device)?, settings.threads)?))
+    }
+
     fn sampler_memory(&self) -> usize {
         let weights: usize = self.tensors.values().map(|tensor| 4 * tensor.data.len()).sum();
         let dense = &self.weights.dense;
         let hidden: usize = self.settings.widths.iter().sum();
-        let tables = 4 * dense.condition_count * (hidden + dense.width + dense.condition_width);
-        let tile = 1024 * 4 * (2 * (self.settings.latent + hidden) + 2 * dense.width);
+        let conditions = if dense.takes_context() { TILE } else { dense.condition_count };
+        let tables = 4 * conditions * (hidden + dense.width + dense.condition_width);
+        let tile = TILE * 4 * (2 * (self.settings.latent + hidden) + 2 * dense.width);
         let embedded = if self.weights.tables.is_empty() { 0 } else { 16 << 20 };
         weights + tables + 4 * tile + embedded
     }

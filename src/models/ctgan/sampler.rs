@@ -1,7 +1,7 @@
 //! Generation: a block of rows is a pure function of the model, the noise and the block's number.
 //!
-//! Batch normalisation is folded into the layers. What a condition adds to each layer is a row of a table,
-//! so only noise and hidden outputs are multiplied. Rows are worked in tiles of a fixed size by single-threaded
+//! Batch normalisation is folded into the layers. What a condition adds to each layer is a row of a table, what a context
+//! adds is a sum of such rows, so only noise and hidden outputs are multiplied. Rows are worked in tiles of a fixed size by single-threaded
 //! products, so neither threads nor partitions can change a bit of the result.
 
 use super::{
@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     Result,
-    encode::{EncodedRows, SubColumnData},
+    encode::{EncodedRows, KnownCodes, SubColumnData},
     models::{
-        BlockSampler, HostTensor,
-        tiles::{self, TILE, TileWorker, push_codes},
+        BlockSampler, ContextSampler, HostTensor,
+        tiles::{self, TILE, TileWorker, padded, push_codes, rows_in},
     },
     noise::{BLOCK_ROWS, Noise, Purpose},
     torch::{
@@ -45,9 +45,9 @@ struct Worker {
     device: Device,
     kind: Kind,
     latent: usize,
-    /// Per hidden layer: weights of noise and earlier outputs, and the table of conditions (f32, on the CPU).
-    hidden: Vec<(Tensor, Tensor)>,
-    head: (Tensor, Tensor),
+    /// Per layer, the head last: weights of noise and earlier outputs, and a table (f32, on the CPU). It has a row for each
+    /// condition or, with a context, for each code that is given and one for the constant.
+    layers: Vec<(Tensor, Tensor)>,
     /// The head's columns of scalars in f32, where the head itself is not: a scalar rounded to bf16 would show in the data.
     scalars: Option<Tensor>,
     /// Weight (transposed) and bias of every embedded column, f32 on the CPU.
@@ -61,6 +61,25 @@ struct Streams {
     latent: Purpose,
     condition: Purpose,
     codes: Vec<Purpose>,
+    /// What is given of the block's rows.
+    context: Option<KnownCodes>,
+}
+
+impl Streams {
+    fn new(noise: &Noise, subcolumns: usize, context: Option<KnownCodes>) -> Self {
+        Self {
+            latent: noise.purpose("ctgan/latent"),
+            condition: noise.purpose("ctgan/condition"),
+            codes: (0..subcolumns).map(|i| noise.purpose(&format!("ctgan/code/{i}"))).collect(),
+            context,
+        }
+    }
+}
+
+/// What conditions add to the layers of a tile: of row `r`, row `select[r]` of each layer's matrix.
+struct Added {
+    matrices: Vec<Tensor>,
+    select: Vec<u32>,
 }
 
 impl Sampler {
@@ -75,12 +94,15 @@ impl Sampler {
 
 impl BlockSampler for Sampler {
     fn sample(&mut self, block: u64, noise: &Noise, out: &mut EncodedRows) -> Result<()> {
-        let streams = Streams {
-            latent: noise.purpose("ctgan/latent"),
-            condition: noise.purpose("ctgan/condition"),
-            codes: (0..out.subcolumns.len()).map(|i| noise.purpose(&format!("ctgan/code/{i}"))).collect(),
-        };
+        let streams = Streams::new(noise, out.subcolumns.len(), None);
         tiles::sample(&mut self.workers, block, BLOCK_ROWS, &streams, out)
+    }
+}
+
+impl ContextSampler for Sampler {
+    fn complete(&mut self, block: u64, noise: &Noise, known: &KnownCodes, out: &mut EncodedRows) -> Result<()> {
+        let streams = Streams::new(noise, out.subcolumns.len(), Some(known.clone()));
+        tiles::sample(&mut self.workers, block, known.rows(), &streams, out)
     }
 }
 
@@ -103,19 +125,23 @@ impl Worker {
         let layer = |weight: &HostTensor| -> Result<(Tensor, Tensor)> {
             let weight = weight.tensor(Kind::Float, Device::Cpu)?;
             let conditions = dense.condition_width as i64;
-            let table =
-                vectors.f_mm(&weight.f_narrow(0, 0, conditions)?)?.f_add(&weight.f_narrow(0, conditions, 1)?)?;
+            let table = if dense.takes_context() {
+                weight.f_narrow(0, 0, conditions + 1)?.f_contiguous()?
+            } else {
+                vectors.f_mm(&weight.f_narrow(0, 0, conditions)?)?.f_add(&weight.f_narrow(0, conditions, 1)?)?
+            };
             let at = weights.noise_at as i64;
             let rest = weight.f_narrow(0, at, weight.size()[0] - at)?.f_contiguous()?;
             Ok((rest, table))
         };
         let ready = |tensor: &Tensor| tensor.f_to_kind(kind)?.f_to_device(device);
-        let mut hidden = Vec::new();
+        let mut layers = Vec::new();
         for folded in weights.folded_hidden()? {
             let (weight, table) = layer(&folded)?;
-            hidden.push((ready(&weight)?, table));
+            layers.push((ready(&weight)?, table));
         }
         let (head, table) = layer(&weights.head)?;
+        layers.push((ready(&head)?, table));
         let positions: Vec<i64> = dense.scalars().iter().map(|&at| at as i64).collect();
         let scalars = if positions.is_empty() || kind == Kind::Float {
             None
@@ -137,8 +163,7 @@ impl Worker {
             device,
             kind,
             latent: weights.latent,
-            hidden,
-            head: (ready(&head)?, table),
+            layers,
             scalars,
             tables,
             matrix: Tensor::f_zeros([TILE as i64, width], (kind, device))?,
@@ -155,8 +180,7 @@ impl Worker {
             device: self.device,
             kind: self.kind,
             latent: self.latent,
-            hidden: self.hidden.iter().map(pair).collect(),
-            head: pair(&self.head),
+            layers: self.layers.iter().map(pair).collect(),
             scalars: self.scalars.as_ref().map(Tensor::shallow_clone),
             tables: self.tables.iter().map(pair).collect(),
             matrix: self.matrix.f_zeros_like()?,
@@ -168,56 +192,92 @@ impl Worker {
         use_threads(1);
         let _guard = tch::no_grad_guard();
         self.rows.clear();
-        self.rows.rows = TILE;
+        let wanted = streams.context.as_ref().map_or(TILE, |known| rows_in(tile, known.rows()));
+        self.rows.rows = wanted;
+        if let Some(context) = &streams.context {
+            self.dense.context.copy((context, tile, wanted), &mut self.rows);
+        }
         if self.dense.width == 0 {
             return Ok(());
         }
-        let mut bits = vec![0u32; 2 * TILE];
-        streams.condition.fill_u32(tile, &mut bits);
-        let select: Vec<u32> =
-            bits.as_chunks::<2>().0.iter().map(|&pair| self.conditions.draw(&self.dense, pair)).collect();
+        let added = self.added(tile, streams, padded(wanted))?;
+        let rows = added.select.len() as i64;
         let latent = self.latent;
-        let mut place = self.matrix.f_narrow(1, 0, latent as i64)?;
+        let matrix = self.matrix.f_narrow(0, 0, rows)?;
+        let mut place = matrix.f_narrow(1, 0, latent as i64)?;
         by_kind!(self.kind, T => write_rows::<T>(&mut place, |mut rows| {
             T::latent(&streams.latent, tile, latent, &mut rows);
         }))?;
         let mut at = latent as i64;
-        for (weight, table) in &self.hidden {
-            let y = self.matrix.f_narrow(1, 0, at)?.f_mm(weight)?;
-            let mut place = self.matrix.f_narrow(1, at, weight.size()[1])?;
+        let mut layers = self.layers.iter().zip(&added.matrices);
+        let head = layers.next_back();
+        for ((weight, _), table) in layers {
+            let y = matrix.f_narrow(1, 0, at)?.f_mm(weight)?;
+            let mut place = matrix.f_narrow(1, at, weight.size()[1])?;
             at += weight.size()[1];
             if self.device == Device::Cpu {
                 by_kind!(self.kind, T => {
-                    add_relu::<T>(Rows::of(&y)?, Rows::of(table)?, &select, RowsMut::of(&mut place)?);
+                    add_relu::<T>(Rows::of(&y)?, Rows::of(table)?, &added.select, RowsMut::of(&mut place)?);
                     Ok(())
                 })?;
             } else {
-                let chosen: Vec<i64> = select.iter().map(|&s| i64::from(s)).collect();
+                let chosen: Vec<i64> = added.select.iter().map(|&s| i64::from(s)).collect();
                 let added = table.f_index_select(0, &Tensor::f_from_slice(&chosen)?)?.f_to_device(self.device)?;
                 place.f_copy_(&y.f_add(&added)?.f_relu()?)?;
             }
         }
-        let logits = self.matrix.f_mm(&self.head.0)?.f_to_device(Device::Cpu)?;
+        let Some(((weight, _), extra)) = head else { return Ok(()) };
+        let logits = matrix.f_mm(weight)?.f_to_device(Device::Cpu)?;
         let scalars = match &self.scalars {
-            Some(weight) => Some(self.matrix.f_to_kind(Kind::Float)?.f_mm(weight)?.f_to_device(Device::Cpu)?),
+            Some(weight) => Some(matrix.f_to_kind(Kind::Float)?.f_mm(weight)?.f_to_device(Device::Cpu)?),
             None => None,
         };
-        by_kind!(self.kind, T => self.draw::<T>(tile, streams, &select, &logits, scalars.as_ref()))
+        by_kind!(self.kind, T => {
+            let logits = draw::Logits { main: Rows::<T>::of(&logits)?, extra: Rows::of(extra)?, select: &added.select };
+            self.draw::<T>(tile, streams, logits, scalars.as_ref())
+        })?;
+        self.rows.subcolumns.iter_mut().for_each(|column| column.truncate(wanted));
+        Ok(())
+    }
+
+    /// What the conditions of a tile of `rows` rows add.
+    fn added(&self, tile: u64, streams: &Streams, rows: usize) -> Result<Added> {
+        let Some(context) = &streams.context else {
+            let mut bits = vec![0u32; 2 * rows];
+            streams.condition.fill_u32(tile, &mut bits);
+            let draw = |&pair| self.conditions.draw(&self.dense, pair);
+            return Ok(Added {
+                matrices: self.layers.iter().map(|(_, table)| table.shallow_clone()).collect(),
+                select: bits.as_chunks::<2>().0.iter().map(draw).collect(),
+            });
+        };
+        let constant = self.dense.condition_width;
+        let given = self.dense.context.sparse((context, tile, rows), constant + 1, |given| given.push(constant, 1.0));
+        let matrix = |(_, table): &(Tensor, Tensor)| {
+            let mut out = Tensor::f_empty([rows as i64, table.size()[1]], (Kind::Float, Device::Cpu))?;
+            given.product(table, &mut out)?;
+            Ok(out)
+        };
+        Ok(Added {
+            matrices: self.layers.iter().map(matrix).collect::<Result<_>>()?,
+            select: (0..rows as u32).collect(),
+        })
     }
 
     fn draw<T: Element>(
         &mut self,
         tile: u64,
         streams: &Streams,
-        select: &[u32],
-        logits: &Tensor,
+        logits: draw::Logits<'_, T>,
         scalars: Option<&Tensor>,
     ) -> Result<()> {
-        let logits = draw::Logits { main: Rows::<T>::of(logits)?, extra: Rows::of(&self.head.1)?, select };
-        let (mut bits, mut codes) = (vec![0u32; TILE], vec![0u32; TILE]);
+        let select = logits.select;
+        let count = select.len();
+        let (mut bits, mut codes) = (vec![0u32; count], vec![0u32; count]);
         let mut scalar = 0;
         for (index, &segment) in self.dense.segments.iter().enumerate() {
             match segment {
+                Segment::Given => {}
                 Segment::Scalar { at } => {
                     let SubColumnData::Scalar(out) = &mut self.rows.subcolumns[index] else { continue };
                     let added = (select.iter()).map(|&which| logits.extra.row(which as usize)[at]);
@@ -242,8 +302,8 @@ impl Worker {
                     let (weight, bias) = &self.tables[table];
                     let bias = Rows::<f32>::of(bias)?;
                     let step = (EMBEDDED_LOGITS / cardinality).next_multiple_of(16).min(TILE);
-                    for first in (0..TILE).step_by(step) {
-                        let rows = first..(first + step).min(TILE);
+                    for first in (0..count).step_by(step) {
+                        let rows = first..(first + step).min(count);
                         let mut query = Vec::with_capacity(rows.len() * width);
                         for r in rows.clone() {
                             let extra = &logits.extra.row(select[r] as usize)[at..at + width];

@@ -35,7 +35,7 @@ pub(super) struct CtganLearner<'a> {
     team: Team,
     data: TrainingData<'a>,
     dense: Arc<Dense>,
-    rows: TrainingSampler,
+    rows: TrainingSampler<'a>,
     device: Device,
     kind: Kind,
     batch: usize,
@@ -121,7 +121,7 @@ impl<'a> CtganLearner<'a> {
     fn generate(&self, draw: &Draw, noise: (&Purpose, &Purpose), number: u64) -> Result<(Tensor, Pass)> {
         let shape = [self.batch as i64, self.dense.padded_width() as i64];
         let rows = Tensor::f_zeros(shape, (self.kind, self.device))?;
-        let pass = self.generator.forward(&draw.conditions, self.batch, noise, number, &mut self.unpadded(&rows)?)?;
+        let pass = self.generator.forward(draw, self.batch, noise, number, &mut self.unpadded(&rows)?)?;
         Ok((rows, pass))
     }
 
@@ -153,15 +153,13 @@ impl<'a> CtganLearner<'a> {
         let embeddings = self.critic.embeddings()?;
         let embeddings = embeddings.iter().map(Rows::<f32>::of).collect::<Result<Vec<_>>>()?;
         Ok(self.packed(self.dense.condition_width, |r, offset, packs| {
-            if let Some(condition) = draw.conditions.get(r) {
-                self.dense.push_condition(*condition, &embeddings, offset, packs);
-            }
+            self.dense.push_conditions(draw, r, &embeddings, offset, packs);
         }))
     }
 
     /// The real rows of a batch.
     fn real_rows(&self, draw: &Draw) -> RealRows {
-        let block = self.data.rows.read(&draw.rows);
+        let block = draw.context.clone().unwrap_or_else(|| self.data.rows.read(&draw.rows));
         let packs = self.packed(self.dense.padded_width(), |r, offset, packs| {
             self.dense.push_row(&block, r, offset, packs);
         });
@@ -197,7 +195,7 @@ impl<'a> CtganLearner<'a> {
         for batch in 0..CALIBRATION_BATCHES {
             let draw = self.rows.draw(&self.streams.calibration, batch, self.batch);
             let latent = &self.streams.calibration_latent;
-            let hidden = generator.hidden_layers(&draw.conditions, self.batch, latent, batch)?;
+            let hidden = generator.hidden_layers(&draw, self.batch, latent, batch)?;
             for (layer, (mean, variance)) in hidden.statistics().enumerate() {
                 let (first, second) =
                     (mean.f_mul_scalar(share)?, variance.f_add(&mean.f_square()?)?.f_mul_scalar(share)?);

@@ -269,7 +269,7 @@ impl<'a, L: Learner> Training<'a, L> {
             let mut sampler = model.sampler(&settings)?;
             (0..).zip(&mut blocks).try_for_each(|(block, rows)| sampler.sample(block, &noise, rows))?;
         } else {
-            let mut sampler = model.any_order_sampler(&settings)?;
+            let mut sampler = model.context_sampler(&settings)?;
             for (block, rows) in (0..).zip(&mut blocks) {
                 sampler.complete(block, &noise, &self.validator.contexts(block), rows)?;
             }

@@ -1,11 +1,12 @@
-//! How encoded rows stand in the dense rows that the encoder reads and the decoder writes.
+//! How encoded rows stand in the dense rows that the encoder reads and the decoder writes. What is given of a row, its
+//! context, comes after the dense row for the encoder, and after the latent vector for the decoder.
 //!
 //! Mode-specific normalisation gives a scalar a meaning of its own under each mode, so it stands in a *slot* of the code
 //! before it: the encoder reads it by weights of that mode, and the decoder has a mean and a deviation for each.
 
 use crate::{
     encode::{CodeMatrix, EncodedRows, Layout, SubColumn, SubColumnData},
-    models::embedding::embedding_width,
+    models::{context::Context, embedding::embedding_width},
     noise::BLOCK_ROWS,
     torch::{Rows, kernels::sparse::SparseRows},
 };
@@ -18,6 +19,8 @@ const MOST_SLOTS: u32 = 256;
 /// A sub-column's place in a dense row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
+    /// None: it is given.
+    Given,
     /// A number in the slot of its code: `slots` positions from `at`; `first` counts the slots of all scalars.
     Scalar { at: usize, slots: usize, first: usize },
     /// A one-hot vector.
@@ -42,6 +45,8 @@ pub(super) struct Dense {
     pub(super) parts: Vec<Part>,
     /// Width of a row.
     pub(super) width: usize,
+    /// What is given.
+    pub(super) context: Context,
     /// Slots of all scalars.
     pub(super) slots: usize,
 }
@@ -49,11 +54,17 @@ pub(super) struct Dense {
 impl Dense {
     /// Dense rows of `layout`, with embeddings for cardinalities above `threshold`.
     pub(super) fn new(layout: &Layout, threshold: u32) -> Self {
-        let mut dense = Self { parts: Vec::with_capacity(layout.subcolumns.len()), width: 0, slots: 0 };
+        let mut dense = Self {
+            parts: Vec::with_capacity(layout.subcolumns.len()),
+            width: 0,
+            context: Context::new(layout),
+            slots: 0,
+        };
         let (mut tables, mut before) = (0, 1);
-        for subcolumn in &layout.subcolumns {
+        for (index, subcolumn) in layout.subcolumns.iter().enumerate() {
             let at = dense.width;
             let (part, width) = match *subcolumn {
+                _ if index < layout.given => (Part::Given, 0),
                 SubColumn::Scalar => {
                     let slots = if before > MOST_SLOTS { 1 } else { before as usize };
                     dense.slots += slots;
@@ -82,7 +93,7 @@ impl Dense {
         if slots == 1 { 0 } else { table.subcolumns[subcolumn - 1].code(row) as usize }
     }
 
-    /// Adds row `row` of `table` to the sparse row under way. `embeddings` are the tables'.
+    /// Adds row `row` of `table` and its context to the sparse row under way. `embeddings` are the tables'.
     pub(super) fn push_row(
         &self,
         table: &EncodedRows,
@@ -90,8 +101,10 @@ impl Dense {
         embeddings: &[Rows<'_, f32>],
         rows: &mut SparseRows,
     ) {
+        self.context.push(table, row, self.width, rows);
         for (index, (&part, data)) in self.parts.iter().zip(&table.subcolumns).enumerate() {
             match (part, data) {
+                (Part::Given, _) => {}
                 (Part::Scalar { at, slots, .. }, SubColumnData::Scalar(values)) => {
                     rows.push(at + self.slot(table, index, slots, row), values[row]);
                 }

@@ -142,7 +142,7 @@ pub(super) fn reconstruction(
                     by_log_deviations[global] += if out { 0.0 } else { weight * by };
                 }
                 (Part::Embedded { at, width, .. }, _) => logits[at..at + width].fill(0.0),
-                (Part::Scalar { .. }, _) => {}
+                (Part::Scalar { .. } | Part::Given, _) => {}
             }
         }
     }

@@ -48,6 +48,10 @@ impl ModelKind for Tvae {
         config::OPTIONS
     }
 
+    fn takes_context(&self) -> bool {
+        true
+    }
+
     fn fit(
         &self,
         data: &TrainingData<'_>,

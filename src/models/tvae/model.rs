@@ -8,7 +8,7 @@ use super::{
 use crate::{
     Result, SynthError,
     encode::Layout,
-    models::{BlockSampler, HostTensor, ModelState, SamplerSettings, TableModel},
+    models::{BlockSampler, ContextSampler, HostTensor, ModelState, SamplerSettings, TableModel},
     torch::resolve,
 };
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,10 @@ impl TableModel for TvaeModel {
     }
 
     fn sampler(&self, settings: &SamplerSettings) -> Result<Box<dyn BlockSampler>> {
+        Ok(Box::new(Sampler::new(self, resolve(settings.device)?, settings.threads)?))
+    }
+
+    fn context_sampler(&self, settings: &SamplerSettings) -> Result<Box<dyn ContextSampler>> {
         Ok(Box::new(Sampler::new(self, resolve(settings.device)?, settings.threads)?))
     }
 

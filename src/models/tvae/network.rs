@@ -1,7 +1,8 @@
 //! The autoencoder in training: its losses and their gradients, written out by hand.
 //!
-//! Encoder: a sparse row, two layers with ReLU, means and log-variances of the latent vector. Decoder: two layers with
-//! ReLU, a linear head. An embedded sub-column has one matrix for both: the encoder reads a code's vector, the decoder
+//! Encoder: a sparse row and its context, two layers with ReLU, means and log-variances of the latent vector. Decoder: two layers with
+//! ReLU, of which the first sees the context too (Sohn et al., "Learning Structured Output Representation using Deep
+//! Conditional Generative Models", 2015), a linear head. An embedded sub-column has one matrix for both: the encoder reads a code's vector, the decoder
 //! compares its query with all of them, and it learns from either side.
 
 use super::{
@@ -33,7 +34,7 @@ const PRIOR: usize = 6;
 const DECODER: [usize; 2] = [9, 11];
 const HEAD: usize = 13;
 const LOG_DEVIATIONS: usize = 15;
-/// The embeddings, each a matrix and a bias.
+/// The embeddings, each a matrix and a bias; after them, where there is a context, the decoder's weight of it.
 const EMBEDDINGS: usize = 16;
 /// Parameters from here on make the trained model.
 pub(super) const KEPT: usize = PRIOR;
@@ -52,19 +53,16 @@ pub(super) fn shapes(dense: &Dense, sizes: Sizes) -> Vec<(String, usize, usize)>
     let layer = |name: &str, inputs, outputs| {
         [(format!("{name}.weight"), inputs, outputs), (format!("{name}.bias"), 1, outputs)]
     };
-    let Sizes { latent, encoder, decoder, components } = sizes;
+    let Sizes { latent, encoder, decoder: width, components } = sizes;
     let mut shapes = [
-        layer("encoder.0", dense.width, encoder),
+        layer("encoder.0", dense.width + dense.context.width, encoder),
         layer("encoder.1", encoder, encoder),
         layer("statistics", encoder, latent.saturating_mul(2)),
     ]
     .concat();
     shapes.extend(prior::shapes(components, latent));
-    let decoder = [
-        layer("decoder.0", latent, decoder),
-        layer("decoder.1", decoder, decoder),
-        layer("head", decoder, dense.width),
-    ];
+    let decoder =
+        [layer("decoder.0", latent, width), layer("decoder.1", width, width), layer("head", width, dense.width)];
     shapes.extend(decoder.concat());
     shapes.push(("scalars.log_deviation".to_owned(), 1, dense.slots));
     for table in dense.tables() {
@@ -72,8 +70,14 @@ pub(super) fn shapes(dense: &Dense, sizes: Sizes) -> Vec<(String, usize, usize)>
         shapes.push((format!("{name}.weight"), table.cardinality, table.width));
         shapes.push((format!("{name}.bias"), 1, table.cardinality));
     }
+    if dense.context.width > 0 {
+        shapes.push((CONTEXT.to_owned(), dense.context.width, width));
+    }
     shapes
 }
+
+/// The decoder's weight of the context.
+pub(super) const CONTEXT: &str = "decoder.0.context";
 
 /// The autoencoder of a table in training.
 #[derive(Debug)]
@@ -145,7 +149,7 @@ impl Network {
             let mut values = vec![0f32; (rows * columns) as usize];
             if index == LOG_DEVIATIONS {
                 values.fill(FIRST_DEVIATION.ln());
-            } else if index >= EMBEDDINGS {
+            } else if (EMBEDDINGS..self.context_weight()).contains(&index) {
                 let table = self.tables[(index - EMBEDDINGS) / 2];
                 if name.ends_with("weight") {
                     purpose.fill_normal(0, &mut values);
@@ -153,10 +157,11 @@ impl Network {
                 } else {
                     values.iter_mut().zip(logs(table.subcolumn)).for_each(|(v, log)| *v = log);
                 }
-            } else if name.ends_with("weight") {
+            } else if name.ends_with("weight") || name == CONTEXT {
                 purpose.fill_uniform(0, &mut values);
                 // A row has about as many entries of size 1 as there are sub-columns.
-                let entries = if index == ENCODER[0] { self.dense.parts.len() } else { rows as usize };
+                let sparse = index == ENCODER[0] || name == CONTEXT;
+                let entries = if sparse { self.dense.parts.len() } else { rows as usize };
                 let bound = 1.0 / (entries.max(1) as f32).sqrt();
                 values.iter_mut().for_each(|v| *v = (*v * 2.0 - 1.0) * bound);
             } else if index == HEAD + 1 {
@@ -168,6 +173,24 @@ impl Network {
         }
         Prior::initialise(&self.parameters, PRIOR, noise)?;
         self.average.restart(&self.parameters)
+    }
+
+    /// The parameter that is the decoder's weight of the context, where there is one.
+    fn context_weight(&self) -> usize {
+        EMBEDDINGS + 2 * self.tables.len()
+    }
+
+    /// The contexts of a part's rows; none where there are none.
+    fn contexts(&self, rows: &EncodedRows) -> Option<SparseRows> {
+        if self.dense.context.width == 0 {
+            return None;
+        }
+        let mut contexts = SparseRows::new(self.dense.context.width);
+        for row in 0..rows.rows {
+            self.dense.context.push(rows, row, 0, &mut contexts);
+            contexts.end_row();
+        }
+        Some(contexts)
     }
 
     /// `x · weight + bias` of a layer.
@@ -263,7 +286,14 @@ impl Network {
         let z = z.f_to_device(self.device)?;
         let judged = prior.judge(&z)?;
         let mut loss = (log_density - judged.log_density) * f64::from(part.share);
-        let decoded = self.relu(&z, DECODER[0])?;
+        let contexts = self.contexts(&part.rows);
+        let mut decoded = self.affine(&z, DECODER[0])?;
+        if let Some(contexts) = &contexts {
+            let mut added = decoded.f_empty_like()?;
+            contexts.product(&self.parameters.weight(self.context_weight())?, &mut added)?;
+            let _ = decoded.f_add_(&added)?;
+        }
+        let decoded = decoded.f_relu_()?;
         let decoded2 = self.relu(&decoded, DECODER[1])?;
         let logits = self.affine(&decoded2, HEAD)?;
 
@@ -271,7 +301,12 @@ impl Network {
         loss += reconstruction;
         let by_decoded2 = self.affine_gradient(part, &decoded2, &by_logits, HEAD)?;
         let by_decoded = self.affine_gradient(part, &decoded, &slope(&by_decoded2, &decoded2)?, DECODER[1])?;
-        let by_z = self.affine_gradient(part, &z, &slope(&by_decoded, &decoded)?, DECODER[0])?;
+        let by_decoded = slope(&by_decoded, &decoded)?;
+        if let Some(contexts) = &contexts {
+            let mut by_context = part.gradients[self.context_weight()].shallow_clone().f_zero_()?;
+            contexts.add_transposed_product(&by_decoded, &mut by_context)?;
+        }
+        let by_z = self.affine_gradient(part, &z, &by_decoded, DECODER[0])?;
         let by_prior = prior.gradients(&judged, f64::from(part.share), &part.gradients[PRIOR..])?;
         let by_z = by_z.f_add(&by_prior)?;
         kernels::latent_gradient(&mut statistics, &part.normal, &on_host(&by_z)?, part.share)?;
@@ -345,7 +380,7 @@ impl Network {
         let host = |number| on_host(&self.parameters.master(EMBEDDINGS + 2 * number)?);
         let embeddings = (0..self.tables.len()).map(host).collect::<Result<Vec<_>>>()?;
         let embeddings = embeddings.iter().map(Rows::<f32>::of).collect::<Result<Vec<_>>>()?;
-        let mut sparse = SparseRows::new(self.dense.width);
+        let mut sparse = SparseRows::new(self.dense.width + self.dense.context.width);
         for row in 0..rows.rows {
             self.dense.push_row(rows, row, &embeddings, &mut sparse);
             sparse.end_row();
@@ -384,25 +419,36 @@ mod tests {
     use super::*;
     use crate::{
         encode::{Layout, SubColumn},
-        models::{FitOptions, OptionValue, test_support::column},
+        models::{FitOptions, OptionValue, test_support},
     };
+    use rstest::rstest;
 
     const LATENT: i64 = 3;
+    /// Codes of what may be given.
+    const CONTEXTS: [i64; 2] = [2, 5];
 
     /// A one-hot code; a code of two modes with a scalar, constant in the first; an embedded code; a lone scalar.
-    fn setting() -> (Network, EncodedRows) {
+    /// After as many of [`CONTEXTS`] as are given.
+    fn setting(given: usize) -> (Network, EncodedRows) {
         let code = SubColumn::codes;
+        let own = [code(3), code(2), SubColumn::Scalar, code(9), SubColumn::Scalar, SubColumn::Scalar];
+        let column = |columns: std::ops::Range<usize>, discrete| {
+            test_support::column(given + columns.start..given + columns.end, discrete)
+        };
         let layout = Layout {
-            given: 0,
+            given,
             columns: vec![column(0..1, true), column(1..3, false), column(3..4, true), column(4..6, false)],
-            subcolumns: vec![code(3), code(2), SubColumn::Scalar, code(9), SubColumn::Scalar, SubColumn::Scalar],
+            subcolumns: CONTEXTS[..given].iter().map(|&k| code(k as u32)).chain(own).collect(),
         };
         let mut table = EncodedRows::with_capacity(&layout, 8);
         for row in 0..8u32 {
             let value = 0.1 * row as f32 - 0.35;
             let codes = [row % 3, row % 2, 0, (row * 5) % 9, 0, 0];
             let scalars = [0.0, 0.0, value * (row % 2) as f32, 0.0, -value, value * value];
-            for ((column, code), value) in table.subcolumns.iter_mut().zip(codes).zip(scalars) {
+            for (at, column) in table.subcolumns[..given].iter_mut().enumerate() {
+                column.push_code((row + at as u32) % CONTEXTS[at] as u32);
+            }
+            for ((column, code), value) in table.subcolumns[given..].iter_mut().zip(codes).zip(scalars) {
                 column.push_code(code);
                 column.push_scalar(value);
             }
@@ -414,7 +460,8 @@ mod tests {
         {
             options.own.insert(name.into(), OptionValue::Int(value));
         }
-        let frequencies = [3usize, 2, 0, 9, 0, 0].map(|k| vec![1.0 / k.max(1) as f32; k]);
+        let cardinalities = CONTEXTS[..given].iter().map(|&k| k as usize).chain([3, 2, 0, 9, 0, 0]);
+        let frequencies: Vec<_> = cardinalities.map(|k| vec![1.0 / k.max(1) as f32; k]).collect();
         let dense = Arc::new(Dense::new(&layout, 6));
         let bounds = dense.bounds(&table.clone().into(), &[0, 1, 2, 3, 4, 5, 6, 7]);
         let noise = Noise::new(3, b"test");
@@ -425,19 +472,26 @@ mod tests {
 
     /// The loss by libtorch's operations.
     fn reference(weights: &[Tensor], table: &EncodedRows, rows: &[u32], normal: &Tensor) -> Tensor {
+        let given = table.subcolumns.len() - 6;
         let n = rows.len() as i64;
         let codes = |k: usize| {
-            let codes: Vec<i64> = rows.iter().map(|&row| i64::from(table.subcolumns[k].code(row as usize))).collect();
-            Tensor::from_slice(&codes)
+            let codes = &table.subcolumns[given + k];
+            Tensor::from_slice(&rows.iter().map(|&row| i64::from(codes.code(row as usize))).collect::<Vec<_>>())
         };
-        let values = |k: usize| match &table.subcolumns[k] {
+        let contexts: Vec<Tensor> = (0..given)
+            .map(|k| {
+                let codes: Vec<_> = rows.iter().map(|&row| i64::from(table.subcolumns[k].code(row as usize))).collect();
+                Tensor::from_slice(&codes).one_hot(CONTEXTS[k]).to_kind(Kind::Float)
+            })
+            .collect();
+        let values = |k: usize| match &table.subcolumns[given + k] {
             crate::encode::SubColumnData::Scalar(values) => {
                 Tensor::from_slice(&rows.iter().map(|&row| values[row as usize]).collect::<Vec<_>>()).view([-1, 1])
             }
             _ => Tensor::zeros([n, 1], (Kind::Float, Device::Cpu)),
         };
         let one_hot = |k: usize, width| codes(k).one_hot(width).to_kind(Kind::Float);
-        let input = [
+        let mut input = vec![
             one_hot(0, 3),
             one_hot(1, 2),
             one_hot(1, 2) * values(2),
@@ -446,6 +500,7 @@ mod tests {
             one_hot(3, 9) * values(4),
             values(5),
         ];
+        input.extend(contexts.iter().map(Tensor::shallow_clone));
         let affine = |x: &Tensor, at: usize| x.matmul(&weights[at]) + &weights[at + 1];
         let encoded = affine(&affine(&Tensor::cat(&input, 1), 0).relu(), 2).relu();
         let statistics = affine(&encoded, STATISTICS);
@@ -458,7 +513,11 @@ mod tests {
         let distance = (z.unsqueeze(1) - mean).square() / log_variance.exp() + log_variance;
         let logs = distance.sum_dim_intlist(2, false, Kind::Float) * -0.5 + logit.log_softmax(-1, Kind::Float);
         let divergence = own - logs.logsumexp(-1, false).sum(Kind::Float);
-        let out = affine(&affine(&affine(&z, DECODER[0]).relu(), DECODER[1]).relu(), HEAD);
+        let mut first = affine(&z, DECODER[0]);
+        if given > 0 {
+            first += Tensor::cat(&contexts, 1).matmul(&weights[EMBEDDINGS + 2]);
+        }
+        let out = affine(&affine(&first.relu(), DECODER[1]).relu(), HEAD);
         let cross_entropy = |logits: Tensor, k: usize| {
             -logits.log_softmax(-1, Kind::Float).gather(1, &codes(k).view([-1, 1]), false).sum(Kind::Float)
         };
@@ -487,9 +546,11 @@ mod tests {
 
     const HALF_LOG_TAU: f64 = 0.918_938_533_204_672_7;
 
-    #[test]
-    fn gradients_are_those_of_automatic_differentiation() {
-        let (network, table) = setting();
+    #[rstest]
+    #[case::alone(0)]
+    #[case::context(2)]
+    fn gradients_are_those_of_automatic_differentiation(#[case] given: usize) {
+        let (network, table) = setting(given);
         let latent = Noise::new(1, b"test").purpose("latent");
         // Both parts, parts of different lengths, one part alone.
         for rows in [&[0u32, 5, 2, 7, 1, 3, 6, 4][..], &[3, 4, 7, 5, 0], &[5]] {
@@ -515,7 +576,7 @@ mod tests {
 
     #[test]
     fn deviations_stay_in_their_range() {
-        let (mut network, table) = setting();
+        let (mut network, table) = setting(0);
         let team = Team::new(1).unwrap();
         let latent = Noise::new(1, b"test").purpose("latent");
         // Both ends: where the gradient would lead further out it is 0, where it leads back it is not.

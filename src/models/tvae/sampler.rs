@@ -7,13 +7,14 @@ use super::{
     dense::{Dense, Part},
     kernels::LOG_DEVIATIONS,
     model::{BOUNDS, TvaeModel},
+    network::CONTEXT,
 };
 use crate::{
     Result,
-    encode::{EncodedRows, SubColumnData},
+    encode::{EncodedRows, KnownCodes, SubColumnData},
     models::{
-        BlockSampler, HostTensor,
-        tiles::{self, TILE, TileWorker, push_codes},
+        BlockSampler, ContextSampler, HostTensor,
+        tiles::{self, TILE, TileWorker, padded, push_codes, rows_in},
     },
     noise::{BLOCK_ROWS, Noise, Purpose},
     torch::{
@@ -44,6 +45,8 @@ struct Worker {
     prior: (Arc<Vec<f64>>, Tensor, Tensor),
     /// Weight and bias of both layers.
     layers: [(Tensor, Tensor); 2],
+    /// The first layer's weight of the context, on the CPU, where there is one.
+    context: Option<Tensor>,
     /// The head's weight, and its bias on the CPU.
     head: (Tensor, Tensor),
     /// Per slot of scalars: deviation, least, greatest value.
@@ -61,6 +64,19 @@ struct Streams {
     latent: Purpose,
     /// Per sub-column.
     draws: Vec<Purpose>,
+    /// What is given of the block's rows.
+    context: Option<KnownCodes>,
+}
+
+impl Streams {
+    fn new(noise: &Noise, subcolumns: usize, context: Option<KnownCodes>) -> Self {
+        Self {
+            component: noise.purpose("tvae/component"),
+            latent: noise.purpose("tvae/latent"),
+            draws: (0..subcolumns).map(|i| noise.purpose(&format!("tvae/draw/{i}"))).collect(),
+            context,
+        }
+    }
 }
 
 impl Sampler {
@@ -79,12 +95,15 @@ impl Sampler {
 
 impl BlockSampler for Sampler {
     fn sample(&mut self, block: u64, noise: &Noise, out: &mut EncodedRows) -> Result<()> {
-        let streams = Streams {
-            component: noise.purpose("tvae/component"),
-            latent: noise.purpose("tvae/latent"),
-            draws: (0..out.subcolumns.len()).map(|i| noise.purpose(&format!("tvae/draw/{i}"))).collect(),
-        };
+        let streams = Streams::new(noise, out.subcolumns.len(), None);
         tiles::sample(&mut self.workers, block, BLOCK_ROWS, &streams, out)
+    }
+}
+
+impl ContextSampler for Sampler {
+    fn complete(&mut self, block: u64, noise: &Noise, known: &KnownCodes, out: &mut EncodedRows) -> Result<()> {
+        let streams = Streams::new(noise, out.subcolumns.len(), Some(known.clone()));
+        tiles::sample(&mut self.workers, block, known.rows(), &streams, out)
     }
 }
 
@@ -107,6 +126,7 @@ impl Worker {
             device,
             prior: (Arc::new(cumulated), tensor("prior.mean", Device::Cpu)?, deviation),
             layers: [layer("decoder.0")?, layer("decoder.1")?],
+            context: if dense.context.width > 0 { Some(tensor(CONTEXT, Device::Cpu)?) } else { None },
             head: (tensor("head.weight", device)?, tensor("head.bias", Device::Cpu)?),
             slots: Arc::new(slots(model.weight("scalars.log_deviation")?, model.weight(BOUNDS)?)),
             tables: dense.tables().iter().map(|t| table(t.subcolumn)).collect::<Result<_>>()?,
@@ -123,6 +143,7 @@ impl Worker {
             device: self.device,
             prior: (self.prior.0.clone(), self.prior.1.shallow_clone(), self.prior.2.shallow_clone()),
             layers: [pair(&self.layers[0]), pair(&self.layers[1])],
+            context: self.context.as_ref().map(Tensor::shallow_clone),
             head: pair(&self.head),
             slots: self.slots.clone(),
             tables: self.tables.iter().map(pair).collect(),
@@ -131,27 +152,42 @@ impl Worker {
         })
     }
 
-    /// The decoder's output for the latent vectors of a tile, without the head's bias: `[TILE, width]`, on the CPU.
-    fn decode(&mut self, tile: u64, streams: &Streams) -> Result<Tensor> {
-        let mut bits = vec![0u32; TILE];
+    /// The decoder's output for the latent vectors of a tile, without the head's bias: `[count, width]`, on the CPU.
+    fn decode(&mut self, tile: u64, count: usize, streams: &Streams) -> Result<Tensor> {
+        let mut bits = vec![0u32; count];
         streams.component.fill_u32(tile, &mut bits);
         let (cumulated, means, deviations) = &self.prior;
         let (means, deviations) = (Rows::<f32>::of(means)?, Rows::<f32>::of(deviations)?);
-        let mut normal = vec![0f32; self.latent.numel()];
-        streams.latent.fill_normal(tile, &mut normal);
         let width = means.columns();
-        write_rows::<f32>(&mut self.latent, |mut rows| {
+        let mut normal = vec![0f32; count * width];
+        streams.latent.fill_normal(tile, &mut normal);
+        let mut latent = self.latent.f_narrow(0, 0, count as i64)?;
+        write_rows::<f32>(&mut latent, |mut rows| {
             for (r, (normal, &bits)) in normal.chunks(width).zip(&bits).enumerate() {
                 let uniform = f64::from(bits) / 4_294_967_296.0;
                 let component = cumulated.partition_point(|&c| c <= uniform).min(cumulated.len() - 1);
                 gaussian(means.row(component), deviations.row(component), normal, rows.row(r));
             }
         })?;
-        let mut x = self.latent.f_to_device(self.device)?;
+        let mut x = latent.f_to_device(self.device)?;
+        let mut added = self.added(tile, count, streams)?;
         for (weight, bias) in &self.layers {
-            x = bias.f_addmm(&x, weight)?.f_relu_()?;
+            x = bias.f_addmm(&x, weight)?;
+            if let Some(added) = added.take() {
+                let _ = x.f_add_(&added)?;
+            }
+            let _ = x.f_relu_()?;
         }
         Ok(x.f_mm(&self.head.0)?.f_to_device(Device::Cpu)?)
+    }
+
+    /// What the contexts of a tile add to the first layer: `[count, width]`; none where there are none.
+    fn added(&self, tile: u64, count: usize, streams: &Streams) -> Result<Option<Tensor>> {
+        let (Some(weight), Some(known)) = (&self.context, &streams.context) else { return Ok(None) };
+        let given = self.dense.context.sparse((known, tile, count), self.dense.context.width, |_| ());
+        let mut out = Tensor::f_empty([count as i64, weight.size()[1]], (Kind::Float, Device::Cpu))?;
+        given.product(weight, &mut out)?;
+        Ok(Some(out.f_to_device(self.device)?))
     }
 
     /// Draws the codes of an embedded sub-column, whose queries (with their bias) are at `at` of the logits.
@@ -166,8 +202,8 @@ impl Worker {
         let (vectors, extra) = &self.tables[table];
         let extra = Rows::<f32>::of(extra)?;
         let step = (EMBEDDED_LOGITS / cardinality.max(1)).max(1).next_multiple_of(16).min(TILE);
-        for first in (0..TILE).step_by(step) {
-            let rows = first..(first + step).min(TILE);
+        for first in (0..bits.len()).step_by(step) {
+            let rows = first..(first + step).min(bits.len());
             let mut queries = Vec::with_capacity(rows.len() * width);
             for r in rows.clone() {
                 let query = logits.row(r)[at..at + width].iter().zip(&bias[at..at + width]);
@@ -188,20 +224,26 @@ impl TileWorker for Worker {
         use_threads(1);
         let _guard = tch::no_grad_guard();
         self.rows.clear();
-        self.rows.rows = TILE;
+        let wanted = streams.context.as_ref().map_or(TILE, |known| rows_in(tile, known.rows()));
+        let count = padded(wanted);
+        self.rows.rows = wanted;
+        if let Some(context) = &streams.context {
+            self.dense.context.copy((context, tile, wanted), &mut self.rows);
+        }
         if self.dense.width == 0 {
             return Ok(());
         }
-        let decoded = self.decode(tile, streams)?;
+        let decoded = self.decode(tile, count, streams)?;
         let (decoded, head_bias) = (Rows::<f32>::of(&decoded)?, self.head.1.shallow_clone());
         let extra = Rows::<f32>::of(&head_bias)?;
         let bias = extra.row(0);
-        let logits = draw::Logits { main: decoded, extra, select: &[0u32; TILE] };
-        let (mut bits, mut normal, mut values) = (vec![0u32; TILE], vec![0f32; TILE], vec![0f32; TILE]);
+        let logits = draw::Logits { main: decoded, extra, select: &[0u32; TILE][..count] };
+        let (mut bits, mut normal, mut values) = (vec![0u32; count], vec![0f32; count], vec![0f32; count]);
         // Those of the sub-column before: what a scalar's slots go by.
-        let mut codes = vec![0u32; TILE];
+        let mut codes = vec![0u32; count];
         for (index, part) in self.dense.parts.clone().into_iter().enumerate() {
             match part {
+                Part::Given => {}
                 Part::Scalar { at, slots, first } => {
                     streams.draws[index].fill_normal(tile, &mut normal);
                     let slot = |row: usize| if slots == 1 { 0 } else { codes[row] as usize };
@@ -229,6 +271,7 @@ impl TileWorker for Worker {
                 }
             }
         }
+        self.rows.subcolumns.iter_mut().for_each(|column| column.truncate(wanted));
         Ok(())
     }
 

@@ -21,8 +21,8 @@ pub use segment::{ParentRows, Segment};
 use super::{Joint, NONE, Relations};
 use crate::{
     Result, SynthError,
-    encode::TableEncoder,
-    models::{AnyOrderSampler, BlockSampler, SamplerSettings, TableModel},
+    encode::{SubColumnData, TableEncoder},
+    models::{BlockSampler, ContextSampler, SamplerSettings, TableModel},
     noise::Noise,
 };
 use arrow::{
@@ -47,7 +47,7 @@ pub struct Generator(Sampler);
 
 enum Sampler {
     /// Given a context.
-    Given(Box<dyn AnyOrderSampler>),
+    Given(Box<dyn ContextSampler>),
     /// Rows by themselves.
     Free(Box<dyn BlockSampler>),
 }
@@ -65,8 +65,8 @@ pub struct Child {
 struct Draft<'a> {
     segment: &'a Segment,
     chunk: &'a Chunk,
-    /// Codes by sub-column drawn, then by row.
-    drawn: Vec<Vec<u32>>,
+    /// By sub-column drawn.
+    drawn: Vec<SubColumnData>,
     /// Per reference, the parent of each row.
     parents: Vec<Vec<u32>>,
 }
@@ -92,7 +92,7 @@ impl Family {
     /// The device cannot be had.
     pub fn generator(&self, settings: &SamplerSettings) -> Result<Generator> {
         Ok(Generator(match self.relations.context {
-            Some(_) => Sampler::Given(self.model.any_order_sampler(settings)?),
+            Some(_) => Sampler::Given(self.model.context_sampler(settings)?),
             None => Sampler::Free(self.model.sampler(settings)?),
         }))
     }
@@ -118,7 +118,7 @@ impl Family {
                 self.rounds(&mut **sampler, &mut draft, &noise.part("wish"), &[])?;
                 self.match_parents(&mut draft, rows, &noise)?;
                 let known = self.known_attributes(&draft);
-                if !known.is_empty() {
+                if !known.is_empty() && sampler.heeds_more() {
                     self.rounds(&mut **sampler, &mut draft, &noise.part("rows"), &known)?;
                 }
                 self.own_codes(&draft, rows)

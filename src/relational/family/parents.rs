@@ -3,6 +3,7 @@
 use super::{Draft, Family, segment::Parents};
 use crate::{
     Result, SynthError,
+    encode::SubColumnData,
     noise::Noise,
     relational::{
         NONE, Reference, Role,
@@ -51,15 +52,13 @@ impl Family {
     ) -> Result<Vec<u32>> {
         let range = self.joint.attributes[at].clone();
         let shift = self.joint.layout.given;
-        let wanted = |subcolumn: usize| draft.drawn.get(subcolumn - shift).map_or(&[][..], Vec::as_slice);
-        let attributes: Vec<Attribute<'_>> = range
-            .clone()
-            .zip(actual)
-            .map(|(subcolumn, actual)| Attribute { wanted: wanted(subcolumn), actual, ordinal: true })
-            .collect();
-        let wants_none: Vec<bool> = match range.clone().next() {
-            Some(first) if !attributes.is_empty() => {
-                wanted(first).iter().map(|&code| code == self.joint.none(first)).collect()
+        let codes = |subcolumn: usize| draft.drawn.get(subcolumn - shift).map_or_else(Vec::new, SubColumnData::codes);
+        let wanted: Vec<Vec<u32>> = range.clone().map(codes).collect();
+        let attributes: Vec<Attribute<'_>> =
+            wanted.iter().zip(actual).map(|(wanted, actual)| Attribute { wanted, actual, ordinal: true }).collect();
+        let wants_none: Vec<bool> = match wanted.first() {
+            Some(codes) if !attributes.is_empty() => {
+                codes.iter().map(|&code| code == self.joint.none(range.start)).collect()
             }
             _ => vec![false; slots.len()],
         };

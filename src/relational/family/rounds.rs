@@ -3,10 +3,11 @@
 use super::{Draft, Family};
 use crate::{
     Result,
-    encode::{EncodedRows, KnownCodes, UNKNOWN},
-    models::{AnyOrderSampler, BlockSampler},
+    encode::{EncodedRows, KnownCodes, SubColumnData, UNKNOWN},
+    models::{BlockSampler, ContextSampler},
     noise::{BLOCK_ROWS, Noise, blocks},
     relational::{
+        NONE,
         chains::{Round, Rounds},
         place_code,
     },
@@ -29,7 +30,7 @@ impl Family {
     /// Draws all rows of the chunk, siblings one after the other; of attributes that are `known`, (sub-column, codes).
     pub(super) fn rounds(
         &self,
-        sampler: &mut dyn AnyOrderSampler,
+        sampler: &mut dyn ContextSampler,
         draft: &mut Draft<'_>,
         noise: &Noise,
         known: &[(usize, Vec<u32>)],
@@ -38,7 +39,12 @@ impl Family {
         let degrees = &draft.segment.degrees[draft.chunk.owners.clone()];
         let rounds = Rounds::new(degrees);
         let drawn = joint.drawn();
-        draft.drawn = vec![vec![0; rounds.rows() as usize]; drawn.len()];
+        let empty = |&kind| {
+            let mut data = SubColumnData::with_capacity(kind, rounds.rows() as usize);
+            data.fill(rounds.rows() as usize);
+            data
+        };
+        draft.drawn = joint.layout.subcolumns[drawn.clone()].iter().map(empty).collect();
         let mut out = EncodedRows::with_capacity(&joint.layout, BLOCK_ROWS);
         for (number, round) in rounds.enumerate() {
             for (piece, first) in (0..round.rows.len()).step_by(BLOCK_ROWS).enumerate() {
@@ -48,7 +54,7 @@ impl Family {
                 sampler.complete(block, noise, &question, &mut out)?;
                 for (to, from) in draft.drawn.iter_mut().zip(&out.subcolumns[drawn.clone()]) {
                     for (at, &row) in round.rows[part.clone()].iter().enumerate() {
-                        to[row as usize] = from.code(at);
+                        to.set(row as usize, from, at);
                     }
                 }
             }
@@ -74,8 +80,9 @@ impl Family {
         if let Some(place) = joint.place {
             question.set(place, round.siblings[part.clone()].iter().map(|&number| place_code(number)).collect());
         }
-        for (at, codes) in joint.sibling.clone().zip(&draft.drawn) {
-            let code = |&before: &u32| codes.get(before as usize).copied().unwrap_or(joint.none(at));
+        for &(at, of) in &joint.sibling {
+            let codes = &draft.drawn[of - joint.layout.given];
+            let code = |&before: &u32| if before == NONE { joint.none(at) } else { codes.code(before as usize) };
             question.set(at, round.before[part.clone()].iter().map(code).collect());
         }
         for (at, codes) in known {
@@ -104,7 +111,7 @@ impl Family {
         let mut own = EncodedRows::with_capacity(self.encoder.layout(), rows);
         let first = self.joint.own.start - self.joint.layout.given;
         for (to, codes) in own.subcolumns.iter_mut().zip(draft.drawn.iter().skip(first)) {
-            codes.iter().for_each(|&code| to.push_code(code));
+            to.extend(codes, 0..rows);
         }
         own.rows = rows;
         own
