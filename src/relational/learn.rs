@@ -49,6 +49,11 @@ pub struct TableFacts {
 }
 
 impl TableFacts {
+    /// Whether a column is part of a key of several columns.
+    fn in_composite_key(&self, name: &str) -> bool {
+        self.uniques.iter().any(|columns| columns.len() > 1 && columns.iter().any(|column| column == name))
+    }
+
     /// Whether a column is part of a foreign key.
     fn in_foreign_key(&self, name: &str) -> bool {
         self.references.iter().any(|reference| reference.columns.iter().any(|column| column == name))
@@ -237,14 +242,15 @@ fn told_apart(index: &[u32], values: &ArrayRef) -> Result<f64> {
     Ok(if siblings == 0 { 0.0 } else { new as f64 / siblings as f64 })
 }
 
-/// The table's columns that are of no foreign key, the numbers of children, and the depths in trees.
+/// The table's columns that are of no foreign key, the numbers of children, and the depths in trees. Parts of keys come
+/// first: where rows have to differ in them, the others are drawn anew, given what they became.
 fn own_columns(facts: &TableFacts, depths: &BTreeMap<usize, Vec<u32>>, spares: &[Spares]) -> Result<RecordBatch> {
     let schema = facts.table.schema();
     let mut fields: Vec<Arc<Field>> = Vec::new();
     let mut arrays: Vec<ArrayRef> = Vec::new();
-    for (field, array) in
-        schema.fields().iter().zip(facts.table.columns()).filter(|(f, _)| !facts.in_foreign_key(f.name()))
-    {
+    let own = schema.fields().iter().zip(facts.table.columns()).filter(|(f, _)| !facts.in_foreign_key(f.name()));
+    let (of_keys, others): (Vec<_>, Vec<_>) = own.partition(|(field, _)| facts.in_composite_key(field.name()));
+    for (field, array) in of_keys.into_iter().chain(others) {
         fields.push(Arc::clone(field));
         arrays.push(Arc::clone(array));
     }

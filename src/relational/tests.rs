@@ -245,3 +245,61 @@ fn rows_without_context_or_parents_are_kept_apart_too() {
     }
     assert_eq!(all.len(), 1200, "keys repeat, within a segment or between segments");
 }
+
+#[test]
+fn rows_are_drawn_given_the_parts_of_keys_that_they_got() {
+    // Every team plays once a year, in a league and a town of its own; nothing tells the sponsors that own the rows apart.
+    let (teams, years) = (20, 80);
+    let rows = teams * years;
+    let sponsor: Vec<u32> = (0..rows as u32).map(|row| row * 7 % 10).collect();
+    let index: ArrayRef = Arc::new(Int64Array::from_iter_values(sponsor.iter().map(|&row| i64::from(row))));
+    let team = |row: usize| row % teams;
+    let text = |of: &dyn Fn(usize) -> String| -> ArrayRef {
+        Arc::new((0..rows).map(|row| Some(of(row))).collect::<StringArray>())
+    };
+    let table = batch(vec![
+        ("sponsor_id", index),
+        ("league", text(&|row| format!("L{}", team(row) % 4))),
+        ("year", ints((0..rows).map(|row| 1900 + (row / teams) as i64))),
+        ("town", text(&|row| format!("town {}", team(row) / 3))),
+        ("team", text(&|row| format!("T{:02}", team(row)))),
+    ]);
+    let sponsors =
+        batch(vec![("id", ints(0..10)), (&degree_column(0), Arc::new(Int32Array::from(vec![rows as i32 / 10; 10])))]);
+    let facts = TableFacts {
+        table,
+        roles: [].into(),
+        references: vec![ReferenceFacts {
+            parent: "sponsor".to_owned(),
+            columns: vec!["sponsor_id".to_owned()],
+            parent_columns: vec!["id".to_owned()],
+            role: Roles::Owner,
+            parents: 10,
+            rows: Some(sponsors.clone()),
+            index: sponsor,
+        }],
+        children: Vec::new(),
+        uniques: vec![vec!["year".to_owned(), "team".to_owned()]],
+    };
+    let learned = learn(facts, Scheme::Codes, Ties::Parents, 1).unwrap();
+    let options =
+        FitOptions { epochs: Some(60), seed: 1, device: DeviceKind::Cpu, threads: 1, ..FitOptions::default() };
+    let data = TrainingData { layout: &learned.joint.layout, rows: &learned.rows };
+    let model = Argn.fit(&data, &options, None, &mut Quiet).unwrap().model;
+    let family = Family::new(Arc::new(learned.relations), learned.encoder, model, Noise::new(3, b"family")).unwrap();
+    let parents = ParentRows { rows: sponsors, degree: Some(1), adopted: false };
+    let segment = family.segment(0, rows as u64, vec![Some(parents)]).unwrap();
+    let mut generator = family.generator(&SamplerSettings::new(DeviceKind::Cpu, 1)).unwrap();
+    let columns = ["year", "team", "league", "town"].map(str::to_owned);
+    let found = family.chunk(&segment, 0, &columns, &mut generator).unwrap().rows;
+    let texts = |at: usize| found.column(at).as_string::<i32>();
+    let keys: BTreeSet<_> = found.column(0).as_primitive::<Int64Type>().values().iter().zip(texts(1)).collect();
+    assert_eq!(keys.len(), rows, "a team plays twice in a year");
+    // A third of the rows had to get another team or year.
+    let right = (0..rows).filter(|&row| {
+        let team: usize = texts(1).value(row)[1..].parse().unwrap();
+        texts(2).value(row) == format!("L{}", team % 4) && texts(3).value(row) == format!("town {}", team / 3)
+    });
+    let share = right.count() as f64 / rows as f64;
+    assert!(share > 0.95, "{share}");
+}

@@ -22,7 +22,7 @@ impl Family {
     pub(super) fn decode(&self, own: &EncodedRows, first: u64, columns: &[String]) -> Result<RecordBatch> {
         let schema = self.encoder.schema();
         let mut wanted: Vec<usize> = columns.iter().filter_map(|name| schema.index_of(name).ok()).collect();
-        for unique in self.relations.uniques.iter().filter(|unique| !unique.drawn.is_empty()) {
+        for (_, unique) in self.drawn_keys() {
             wanted.extend(unique.drawn.iter().filter_map(|name| schema.index_of(name).ok()));
         }
         for (at, reference) in self.relations.references.iter().enumerate() {
@@ -64,22 +64,19 @@ impl Family {
         &self,
         draft: &mut Draft<'_>,
         decoded: &RecordBatch,
-        columns: &[String],
+        wanted: &[String],
         (first, rows): (u64, usize),
         noise: &Noise,
     ) -> Result<Child> {
-        let schema = decoded.schema();
-        let named = schema.fields().iter().zip(decoded.columns());
-        let mut own: Columns = named.map(|(field, array)| (field.name().clone(), Arc::clone(array))).collect();
+        let mut own = columns(decoded);
         self.climb(draft, &own, rows, noise)?;
         let keys = self.keys(draft, &mut own)?;
-        for (number, unique) in self.relations.uniques.iter().enumerate().filter(|(_, unique)| !unique.drawn.is_empty())
-        {
+        for (number, unique) in self.drawn_keys() {
             self.keep_unique((number, unique), &keys, &mut own, (draft.segment.number, rows), noise)?;
         }
-        let mut fields = Vec::with_capacity(columns.len());
-        let mut arrays = Vec::with_capacity(columns.len());
-        for name in columns {
+        let mut fields = Vec::with_capacity(wanted.len());
+        let mut arrays = Vec::with_capacity(wanted.len());
+        for name in wanted {
             let (field, array) = if let Ok(field) = self.relations.schema.field_with_name(name) {
                 let array = own.get(name).or_else(|| keys.get(name)).cloned();
                 (field.clone(), array.unwrap_or_else(|| new_null_array(field.data_type(), rows)))
@@ -128,7 +125,7 @@ impl Family {
 
     /// The columns of foreign keys: those of the parents and, of rows without one, what the model has drawn, which is taken
     /// out of `own`.
-    fn keys(&self, draft: &Draft<'_>, own: &mut Columns) -> Result<Columns> {
+    pub(super) fn keys(&self, draft: &Draft<'_>, own: &mut Columns) -> Result<Columns> {
         let mut keys = Columns::new();
         for (at, reference) in self.by_width() {
             for (name, parent_name) in reference.columns.iter().zip(&reference.parent_columns) {
@@ -173,6 +170,13 @@ impl Family {
         references.sort_by_key(|(at, reference)| (std::cmp::Reverse(reference.columns.len()), *at));
         references
     }
+}
+
+/// The columns of a batch.
+pub(super) fn columns(batch: &RecordBatch) -> Columns {
+    let schema = batch.schema();
+    let named = schema.fields().iter().zip(batch.columns());
+    named.map(|(field, array)| (field.name().clone(), Arc::clone(array))).collect()
 }
 
 /// Puts `values` where the column called `name` is null.

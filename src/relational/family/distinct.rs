@@ -1,10 +1,15 @@
 //! Keys whose columns the model draws: every combination once.
 
-use super::{Family, assemble::Columns, no_column};
+use super::{
+    Draft, Family,
+    assemble::{Columns, columns},
+    no_column,
+};
 use crate::{
     Result,
+    encode::Unseen,
     noise::Noise,
-    relational::{Unique, row_converter, unique::distinct_tuples},
+    relational::{Role, Unique, row_converter, unique::distinct_tuples},
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array, StringArray, UInt32Array},
@@ -13,8 +18,64 @@ use arrow::{
 };
 use std::{collections::HashMap, sync::Arc};
 
+/// The parts of a key that the model draws, no two rows having the same as far as there are enough of them.
+struct Distinct {
+    values: Vec<ArrayRef>,
+    /// Rows that were moved.
+    moved: bool,
+    /// Rows for which there was no free one.
+    exhausted: Vec<u32>,
+    /// Whether the model draws all of the key.
+    alone: bool,
+}
+
 impl Family {
-    /// Moves drawn parts of a key that other rows have to the nearest free ones.
+    /// Sub-columns, by their place among all, and codes of the drawn parts of keys, once those that other rows have were moved:
+    /// what the rest of the rows is then drawn given. Nothing where none had to move.
+    pub(super) fn known_keys(
+        &self,
+        draft: &Draft<'_>,
+        (first, rows): (u64, usize),
+        noise: &Noise,
+    ) -> Result<Vec<(usize, Vec<u32>)>> {
+        let trees = self.relations.references.iter().filter(|reference| matches!(reference.role, Role::Tree(_)));
+        let in_tree: Vec<&String> = trees.flat_map(|reference| &reference.columns).collect();
+        let mut uniques = self.drawn_keys().filter(|(_, key)| !key.columns.iter().any(|name| in_tree.contains(&name)));
+        let mut next = uniques.next();
+        if next.is_none() {
+            return Ok(Vec::new());
+        }
+        let decoded = self.decode(&self.own_codes(draft, rows), first, &[])?;
+        let mut own = columns(&decoded);
+        let keys = self.keys(draft, &mut own)?;
+        let mut moved = false;
+        while let Some((number, unique)) = next {
+            let distinct = self.distinct((number, unique), &keys, &own, rows, noise)?;
+            moved |= distinct.moved;
+            own.extend(unique.drawn.iter().cloned().zip(distinct.values));
+            next = uniques.next();
+        }
+        if !moved {
+            return Ok(Vec::new());
+        }
+        let schema = self.encoder.schema();
+        let drawn = |name: &String| self.drawn_keys().any(|(_, unique)| unique.drawn.contains(name));
+        let (places, arrays): (Vec<usize>, Vec<ArrayRef>) = own
+            .into_iter()
+            .filter(|(name, _)| drawn(name))
+            .filter_map(|(name, values)| Some((schema.index_of(&name).ok()?, values)))
+            .unzip();
+        let known = self.encoder.known(&places, &arrays, rows, Unseen::Ignore)?;
+        let all = 0..self.encoder.layout().subcolumns.len();
+        Ok(all.filter_map(|at| Some((self.joint.own.start + at, known.subcolumn(at)?.to_vec()))).collect())
+    }
+
+    /// The keys of which the model draws something.
+    pub(super) fn drawn_keys(&self) -> impl Iterator<Item = (usize, &Unique)> {
+        self.relations.uniques.iter().enumerate().filter(|(_, unique)| !unique.drawn.is_empty())
+    }
+
+    /// Puts what makes the drawn parts of a key distinct into `own`.
     pub(super) fn keep_unique(
         &self,
         (number, unique): (usize, &Unique),
@@ -23,6 +84,29 @@ impl Family {
         (segment, rows): (u64, usize),
         noise: &Noise,
     ) -> Result<()> {
+        let Distinct { values, exhausted, alone, .. } = self.distinct((number, unique), keys, own, rows, noise)?;
+        for (column, (name, mut values)) in unique.drawn.iter().zip(values).enumerate() {
+            let domain = unique.domain.0.column(column);
+            if column == 0 && !exhausted.is_empty() {
+                values = beyond(&values, domain, &exhausted)?;
+            }
+            if alone && column == 0 && segment > 0 {
+                values = in_segment(&values, domain, segment)?;
+            }
+            own.insert(name.clone(), values);
+        }
+        Ok(())
+    }
+
+    /// Moves drawn parts of a key that other rows have to the nearest free ones.
+    fn distinct(
+        &self,
+        (number, unique): (usize, &Unique),
+        keys: &Columns,
+        own: &Columns,
+        rows: usize,
+        noise: &Noise,
+    ) -> Result<Distinct> {
         let others: Vec<ArrayRef> = unique
             .columns
             .iter()
@@ -42,20 +126,12 @@ impl Family {
         let mut bits = vec![0u32; rows];
         noise.purpose(&format!("unique/{number}")).fill_u32(0, &mut bits);
         let (moved, exhausted) = distinct_tuples(&groups, &tuples, domain.num_rows() as u32, &bits);
-        for (column, name) in unique.drawn.iter().enumerate() {
-            let both = concat(&[mine[column].as_ref(), domain.column(column).as_ref()])?;
-            let row = |row: usize| if moved[row] == tuples[row] { row as u32 } else { rows as u32 + moved[row] };
-            let chosen: UInt32Array = (0..rows).map(row).collect();
-            let mut values = take(&both, &chosen, None)?;
-            if column == 0 && !exhausted.is_empty() {
-                values = beyond(&values, domain.column(column), &exhausted)?;
-            }
-            if others.is_empty() && column == 0 && segment > 0 {
-                values = in_segment(&values, domain.column(column), segment)?;
-            }
-            own.insert(name.clone(), values);
-        }
-        Ok(())
+        let row = |row: usize| if moved[row] == tuples[row] { row as u32 } else { rows as u32 + moved[row] };
+        let chosen: UInt32Array = (0..rows).map(row).collect();
+        let values = (mine.iter().zip(domain.columns()))
+            .map(|(mine, domain)| Ok(take(&concat(&[mine.as_ref(), domain.as_ref()])?, &chosen, None)?))
+            .collect::<Result<_>>()?;
+        Ok(Distinct { values, moved: moved != tuples, exhausted, alone: others.is_empty() })
     }
 }
 

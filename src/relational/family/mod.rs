@@ -117,9 +117,12 @@ impl Family {
             Sampler::Given(sampler) => {
                 self.rounds(&mut **sampler, &mut draft, &noise.part("wish"), &[])?;
                 self.match_parents(&mut draft, rows, &noise)?;
-                let known = self.known_attributes(&draft);
-                if !known.is_empty() && sampler.heeds_more() {
-                    self.rounds(&mut **sampler, &mut draft, &noise.part("rows"), &known)?;
+                if sampler.heeds_more() {
+                    let mut known = self.known_attributes(&draft);
+                    known.extend(self.known_keys(&draft, (first, rows), &noise)?);
+                    if !known.is_empty() {
+                        self.rounds(&mut **sampler, &mut draft, &noise.part("rows"), &known)?;
+                    }
                 }
                 self.own_codes(&draft, rows)
             }
