@@ -110,6 +110,11 @@ pub trait TableModel: Send + Sync + Debug {
         Err(SynthError::Internal("a context for a model that takes none".to_owned()))
     }
 
+    /// Whether it answers questions: [`TableModel::any_order_sampler`].
+    fn any_order(&self) -> bool {
+        false
+    }
+
     /// A sampler that answers questions, of kinds that know [every order](ModelKind::any_order).
     ///
     /// # Errors

@@ -246,8 +246,10 @@ fn rows_without_context_or_parents_are_kept_apart_too() {
     assert_eq!(all.len(), 1200, "keys repeat, within a segment or between segments");
 }
 
-#[test]
-fn rows_are_drawn_given_the_parts_of_keys_that_they_got() {
+#[rstest]
+#[case::of_owners(true)]
+#[case::alone(false)]
+fn rows_are_drawn_given_the_parts_of_keys_that_they_got(#[case] owned: bool) {
     // Every team plays once a year, in a league and a town of its own; nothing tells the sponsors that own the rows apart.
     let (teams, years) = (20, 80);
     let rows = teams * years;
@@ -257,27 +259,30 @@ fn rows_are_drawn_given_the_parts_of_keys_that_they_got() {
     let text = |of: &dyn Fn(usize) -> String| -> ArrayRef {
         Arc::new((0..rows).map(|row| Some(of(row))).collect::<StringArray>())
     };
-    let table = batch(vec![
-        ("sponsor_id", index),
+    let mut columns = vec![
         ("league", text(&|row| format!("L{}", team(row) % 4))),
         ("year", ints((0..rows).map(|row| 1900 + (row / teams) as i64))),
         ("town", text(&|row| format!("town {}", team(row) / 3))),
         ("team", text(&|row| format!("T{:02}", team(row)))),
-    ]);
+    ];
+    if owned {
+        columns.push(("sponsor_id", index));
+    }
     let sponsors =
         batch(vec![("id", ints(0..10)), (&degree_column(0), Arc::new(Int32Array::from(vec![rows as i32 / 10; 10])))]);
+    let sponsor = ReferenceFacts {
+        parent: "sponsor".to_owned(),
+        columns: vec!["sponsor_id".to_owned()],
+        parent_columns: vec!["id".to_owned()],
+        role: Roles::Owner,
+        parents: 10,
+        rows: Some(sponsors.clone()),
+        index: sponsor,
+    };
     let facts = TableFacts {
-        table,
+        table: batch(columns),
         roles: [].into(),
-        references: vec![ReferenceFacts {
-            parent: "sponsor".to_owned(),
-            columns: vec!["sponsor_id".to_owned()],
-            parent_columns: vec!["id".to_owned()],
-            role: Roles::Owner,
-            parents: 10,
-            rows: Some(sponsors.clone()),
-            index: sponsor,
-        }],
+        references: if owned { vec![sponsor] } else { vec![] },
         children: Vec::new(),
         uniques: vec![vec!["year".to_owned(), "team".to_owned()]],
     };
@@ -288,7 +293,7 @@ fn rows_are_drawn_given_the_parts_of_keys_that_they_got() {
     let model = Argn.fit(&data, &options, None, &mut Quiet).unwrap().model;
     let family = Family::new(Arc::new(learned.relations), learned.encoder, model, Noise::new(3, b"family")).unwrap();
     let parents = ParentRows { rows: sponsors, degree: Some(1), adopted: false };
-    let segment = family.segment(0, rows as u64, vec![Some(parents)]).unwrap();
+    let segment = family.segment(0, rows as u64, if owned { vec![Some(parents)] } else { vec![] }).unwrap();
     let mut generator = family.generator(&SamplerSettings::new(DeviceKind::Cpu, 1)).unwrap();
     let columns = ["year", "team", "league", "town"].map(str::to_owned);
     let found = family.chunk(&segment, 0, &columns, &mut generator).unwrap().rows;

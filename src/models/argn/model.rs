@@ -86,6 +86,10 @@ impl TableModel for ArgnModel {
         Ok(self.any_order_sampler(settings)?)
     }
 
+    fn any_order(&self) -> bool {
+        self.given() == 0
+    }
+
     fn any_order_sampler(&self, settings: &SamplerSettings) -> Result<Box<dyn AnyOrderSampler>> {
         // What is given comes first, and what is known of the others must follow it without a gap.
         let reach = if self.given() == 0 { Reach::All } else { Reach::Later };

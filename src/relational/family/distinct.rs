@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Result,
-    encode::Unseen,
+    encode::{EncodedRows, Unseen},
     noise::Noise,
     relational::{Role, Unique, row_converter, unique::distinct_tuples},
 };
@@ -35,7 +35,8 @@ impl Family {
     pub(super) fn known_keys(
         &self,
         draft: &Draft<'_>,
-        (first, rows): (u64, usize),
+        own: &EncodedRows,
+        first: u64,
         noise: &Noise,
     ) -> Result<Vec<(usize, Vec<u32>)>> {
         let trees = self.relations.references.iter().filter(|reference| matches!(reference.role, Role::Tree(_)));
@@ -45,7 +46,8 @@ impl Family {
         if next.is_none() {
             return Ok(Vec::new());
         }
-        let decoded = self.decode(&self.own_codes(draft, rows), first, &[])?;
+        let rows = own.rows;
+        let decoded = self.decode(own, first, &[])?;
         let mut own = columns(&decoded);
         let keys = self.keys(draft, &mut own)?;
         let mut moved = false;

@@ -22,7 +22,7 @@ use super::{Joint, NONE, Relations};
 use crate::{
     Result, SynthError,
     encode::{SubColumnData, TableEncoder},
-    models::{BlockSampler, ContextSampler, SamplerSettings, TableModel},
+    models::{AnyOrderSampler, BlockSampler, ContextSampler, SamplerSettings, TableModel},
     noise::Noise,
 };
 use arrow::{
@@ -48,8 +48,8 @@ pub struct Generator(Sampler);
 enum Sampler {
     /// Given a context.
     Given(Box<dyn ContextSampler>),
-    /// Rows by themselves.
-    Free(Box<dyn BlockSampler>),
+    /// Rows by themselves; and anew, given the parts of keys that they got.
+    Free(Box<dyn BlockSampler>, Option<Box<dyn AnyOrderSampler>>),
 }
 
 /// A child table's rows in a chunk.
@@ -93,7 +93,11 @@ impl Family {
     pub fn generator(&self, settings: &SamplerSettings) -> Result<Generator> {
         Ok(Generator(match self.relations.context {
             Some(_) => Sampler::Given(self.model.context_sampler(settings)?),
-            None => Sampler::Free(self.model.sampler(settings)?),
+            None => {
+                let again = self.model.any_order() && self.drawn_keys().next().is_some();
+                let again = if again { Some(self.model.any_order_sampler(settings)?) } else { None };
+                Sampler::Free(self.model.sampler(settings)?, again)
+            }
         }))
     }
 
@@ -119,16 +123,25 @@ impl Family {
                 self.match_parents(&mut draft, rows, &noise)?;
                 if sampler.heeds_more() {
                     let mut known = self.known_attributes(&draft);
-                    known.extend(self.known_keys(&draft, (first, rows), &noise)?);
+                    let own = self.own_codes(&draft, rows);
+                    known.extend(self.known_keys(&draft, &own, first, &noise)?);
                     if !known.is_empty() {
                         self.rounds(&mut **sampler, &mut draft, &noise.part("rows"), &known)?;
                     }
                 }
                 self.own_codes(&draft, rows)
             }
-            Sampler::Free(sampler) => {
+            Sampler::Free(sampler, again) => {
                 self.match_parents(&mut draft, rows, &noise)?;
-                self.independent(first..first + rows as u64, &mut **sampler)?
+                let range = first..first + rows as u64;
+                let own = self.independent(range.clone(), &mut **sampler)?;
+                match again {
+                    None => own,
+                    Some(again) => match self.known_keys(&draft, &own, first, &noise)? {
+                        known if known.is_empty() => own,
+                        known => self.independent_given(range, &mut **again, &known)?,
+                    },
+                }
             }
         };
         let decoded = self.decode(&own, first, columns)?;

@@ -4,7 +4,7 @@ use super::{Draft, Family};
 use crate::{
     Result,
     encode::{EncodedRows, KnownCodes, SubColumnData, UNKNOWN},
-    models::{BlockSampler, ContextSampler},
+    models::{AnyOrderSampler, BlockSampler, ContextSampler},
     noise::{BLOCK_ROWS, Noise, blocks},
     relational::{
         NONE,
@@ -22,6 +22,30 @@ impl Family {
         let mut block_rows = EncodedRows::with_capacity(layout, BLOCK_ROWS);
         for (block, part) in blocks(rows.clone()) {
             sampler.sample(block, &self.noise, &mut block_rows)?;
+            out.extend(&block_rows, part);
+        }
+        Ok(out)
+    }
+
+    /// As [`Family::independent`], anew, of sub-columns that are `known`.
+    pub(super) fn independent_given(
+        &self,
+        rows: Range<u64>,
+        sampler: &mut dyn AnyOrderSampler,
+        known: &[(usize, Vec<u32>)],
+    ) -> Result<EncodedRows> {
+        let layout = self.encoder.layout();
+        let noise = self.noise.part("rows");
+        let mut out = EncodedRows::with_capacity(layout, 0);
+        let mut block_rows = EncodedRows::with_capacity(layout, BLOCK_ROWS);
+        for (block, part) in blocks(rows) {
+            let mut question = KnownCodes::nothing(layout.subcolumns.len(), BLOCK_ROWS);
+            for (at, codes) in known {
+                let mut of_block = vec![UNKNOWN; BLOCK_ROWS];
+                of_block[part.clone()].copy_from_slice(&codes[out.rows..out.rows + part.len()]);
+                question.set(*at, of_block);
+            }
+            sampler.complete(block, &noise, &question, &mut block_rows)?;
             out.extend(&block_rows, part);
         }
         Ok(out)
