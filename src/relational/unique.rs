@@ -42,6 +42,19 @@ pub fn distinct_tuples(groups: &[u32], tuples: &[u32], domain: u32, bits: &[u32]
     (found, exhausted)
 }
 
+/// Gives the rows of each family the numbers that they have together in the order of those that they wished for: siblings that
+/// followed each other still do. Families are rows of the same `groups` and `owners`; the rows `left` keep theirs.
+pub fn in_wished_order(groups: &[u32], owners: &[u32], wished: &[u32], left: &[u32], numbers: &mut [u32]) {
+    let family = |row: u32| (groups[row as usize], owners[row as usize]);
+    let mut rows: Vec<u32> = (0..numbers.len() as u32).filter(|row| left.binary_search(row).is_err()).collect();
+    rows.sort_unstable_by_key(|&row| (family(row), wished[row as usize], row));
+    for siblings in rows.chunk_by(|&a, &b| family(a) == family(b)) {
+        let mut theirs: Vec<u32> = siblings.iter().map(|&row| numbers[row as usize]).collect();
+        theirs.sort_unstable();
+        siblings.iter().zip(theirs).for_each(|(&row, number)| numbers[row as usize] = number);
+    }
+}
+
 /// The numbers that a group has taken.
 struct Taken {
     domain: u32,
@@ -133,6 +146,15 @@ mod tests {
         #[case] exhausted: &[u32],
     ) {
         assert_eq!(distinct_tuples(groups, tuples, domain, &[0, 0, 0, 1]), (expected.to_vec(), exhausted.to_vec()),);
+    }
+
+    #[test]
+    fn siblings_stay_in_the_order_that_they_wished_for() {
+        // Rows 1 and 4 are of another owner, row 3 of another group, row 5 is left out.
+        let (groups, owners) = ([0, 0, 0, 1, 0, 0, 0], [7, 8, 7, 7, 8, 7, 7]);
+        let mut numbers = [9, 5, 3, 1, 4, 0, 6];
+        in_wished_order(&groups, &owners, &[2, 1, 1, 0, 1, 0, 3], &[5], &mut numbers);
+        assert_eq!(numbers, [6, 4, 3, 1, 5, 0, 9]);
     }
 
     #[rstest]

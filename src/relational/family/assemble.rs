@@ -72,7 +72,7 @@ impl Family {
         self.climb(draft, &own, rows, noise)?;
         let keys = self.keys(draft, &mut own)?;
         for (number, unique) in self.drawn_keys() {
-            self.keep_unique((number, unique), &keys, &mut own, (draft.segment.number, rows), noise)?;
+            self.keep_unique((number, unique), &keys, &mut own, draft, noise)?;
         }
         let mut fields = Vec::with_capacity(wanted.len());
         let mut arrays = Vec::with_capacity(wanted.len());

@@ -9,7 +9,10 @@ use crate::{
     Result,
     encode::{EncodedRows, Unseen},
     noise::Noise,
-    relational::{Role, Unique, row_converter, unique::distinct_tuples},
+    relational::{
+        Role, Unique, row_converter,
+        unique::{distinct_tuples, in_wished_order},
+    },
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array, StringArray, UInt32Array},
@@ -52,7 +55,7 @@ impl Family {
         let keys = self.keys(draft, &mut own)?;
         let mut moved = false;
         while let Some((number, unique)) = next {
-            let distinct = self.distinct((number, unique), &keys, &own, rows, noise)?;
+            let distinct = self.distinct((number, unique), &keys, &own, draft, noise)?;
             moved |= distinct.moved;
             own.extend(unique.drawn.iter().cloned().zip(distinct.values));
             next = uniques.next();
@@ -83,10 +86,11 @@ impl Family {
         (number, unique): (usize, &Unique),
         keys: &Columns,
         own: &mut Columns,
-        (segment, rows): (u64, usize),
+        draft: &Draft<'_>,
         noise: &Noise,
     ) -> Result<()> {
-        let Distinct { values, exhausted, alone, .. } = self.distinct((number, unique), keys, own, rows, noise)?;
+        let Distinct { values, exhausted, alone, .. } = self.distinct((number, unique), keys, own, draft, noise)?;
+        let segment = draft.segment.number;
         for (column, (name, mut values)) in unique.drawn.iter().zip(values).enumerate() {
             let domain = unique.domain.0.column(column);
             if column == 0 && !exhausted.is_empty() {
@@ -106,7 +110,7 @@ impl Family {
         (number, unique): (usize, &Unique),
         keys: &Columns,
         own: &Columns,
-        rows: usize,
+        draft: &Draft<'_>,
         noise: &Noise,
     ) -> Result<Distinct> {
         let others: Vec<ArrayRef> = unique
@@ -117,6 +121,7 @@ impl Family {
             .collect();
         let drawn = |name: &String| own.get(name).cloned().ok_or_else(|| no_column(name));
         let mine: Vec<ArrayRef> = unique.drawn.iter().map(drawn).collect::<Result<_>>()?;
+        let rows = mine.first().map_or(0, |values| values.len());
         let groups = numbered(&others, rows)?;
         let domain = &unique.domain.0;
         let converter = row_converter(domain.columns())?;
@@ -127,7 +132,10 @@ impl Family {
         let tuples: Vec<u32> = (0..rows).map(at).collect();
         let mut bits = vec![0u32; rows];
         noise.purpose(&format!("unique/{number}")).fill_u32(0, &mut bits);
-        let (moved, exhausted) = distinct_tuples(&groups, &tuples, domain.num_rows() as u32, &bits);
+        let (mut moved, exhausted) = distinct_tuples(&groups, &tuples, domain.num_rows() as u32, &bits);
+        if let Some((owner, _)) = self.relations.owner() {
+            in_wished_order(&groups, &draft.parents[owner], &tuples, &exhausted, &mut moved);
+        }
         let row = |row: usize| if moved[row] == tuples[row] { row as u32 } else { rows as u32 + moved[row] };
         let chosen: UInt32Array = (0..rows).map(row).collect();
         let values = (mine.iter().zip(domain.columns()))
