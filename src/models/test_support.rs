@@ -6,7 +6,11 @@ use super::{
 };
 use crate::{
     Result,
-    encode::{CodeMatrix, ColumnLayout, EncodedRows, KnownCodes, Layout, SubColumn, SubColumnData::Scalar},
+    encode::{
+        CodeMatrix, ColumnLayout, EncodedRows, KnownCodes, Layout, SubColumn,
+        SubColumnData::{self, Scalar},
+        UNKNOWN,
+    },
     noise::{BLOCK_ROWS, Noise},
     torch::DeviceKind,
 };
@@ -74,24 +78,48 @@ pub(super) fn sample(model: &dyn TableModel, layout: &Layout, blocks: u64, threa
     (0..blocks).map(one).collect()
 }
 
-/// Blocks of rows given `known`, drawn by `threads` threads.
-pub(super) fn complete(
-    model: &dyn TableModel,
-    layout: &Layout,
-    known: &KnownCodes,
-    blocks: u64,
-    threads: usize,
-) -> Vec<EncodedRows> {
-    let mut sampler = model.context_sampler(&SamplerSettings::new(DeviceKind::Cpu, threads)).unwrap();
-    let noise = Noise::new(5, b"sample");
-    let one = |block| {
-        let mut out = EncodedRows::with_capacity(layout, BLOCK_ROWS);
-        sampler.complete(block, &noise, known, &mut out).unwrap();
-        assert_eq!(out.rows, known.rows());
-        assert!(out.subcolumns.iter().all(|column| column.len() == known.rows()));
-        out
+/// Rows whose first code became their context, and with it a second sub-column that says nothing.
+pub(super) fn with_context((mut layout, mut rows): (Layout, EncodedRows)) -> (Layout, EncodedRows) {
+    let second = SubColumn::codes(40);
+    layout.subcolumns.insert(1, second);
+    let own = layout.columns.split_off(1).into_iter();
+    let shifted = |own: ColumnLayout| column(own.subcolumns.start + 1..own.subcolumns.end + 1, own.discrete);
+    layout.columns = own.map(shifted).collect();
+    layout.given = 2;
+    let mut codes = SubColumnData::with_capacity(second, rows.rows);
+    (0..rows.rows as u32).for_each(|row| codes.push_code(row * 7 % 40));
+    rows.subcolumns.insert(1, codes);
+    (layout, rows)
+}
+
+/// Two blocks of rows given contexts like those of [`with_context`], row `r` the code `r % 3`; they must be the same by more
+/// threads and by the model as it is stored.
+pub(super) fn given_contexts(kind: &dyn ModelKind, layout: &Layout, model: &dyn TableModel) -> Vec<EncodedRows> {
+    // A block that ends within a tile; contexts that are not known.
+    let mut known = KnownCodes::nothing(layout.subcolumns.len(), 2500);
+    known.set(0, (0..2500).map(|row| row % 3).collect());
+    known.set(1, (0..2500).map(|row| if row % 5 == 0 { UNKNOWN } else { row % 40 }).collect());
+    let complete = |model: &dyn TableModel, threads| -> Vec<EncodedRows> {
+        let mut sampler = model.context_sampler(&SamplerSettings::new(DeviceKind::Cpu, threads)).unwrap();
+        let noise = Noise::new(5, b"sample");
+        let one = |block| {
+            let mut out = EncodedRows::with_capacity(layout, BLOCK_ROWS);
+            sampler.complete(block, &noise, &known, &mut out).unwrap();
+            assert_eq!(out.rows, known.rows());
+            assert!(out.subcolumns.iter().all(|column| column.len() == known.rows()));
+            out
+        };
+        (0..2).map(one).collect()
     };
-    (0..blocks).map(one).collect()
+    let blocks = complete(model, 1);
+    let loaded = kind.load(layout, model.state().unwrap()).unwrap();
+    assert!(same(&blocks, &complete(&*loaded, 3)));
+    assert!(!same(&blocks[..1], &blocks[1..]));
+    for (block, row) in blocks.iter().flat_map(|block| (0..block.rows).map(move |row| (block, row))) {
+        let second = if row % 5 == 0 { 0 } else { row as u32 % 40 };
+        assert_eq!((block.subcolumns[0].code(row), block.subcolumns[1].code(row)), (row as u32 % 3, second));
+    }
+    blocks
 }
 
 /// The share of the rows of `blocks` that pass.

@@ -165,6 +165,11 @@ fn children_depend_on_their_parents_and_keys_hold(
     let column = |at: usize| children.column(at).as_primitive::<Int64Type>();
     let (good, owner, quantity, number) = (column(0), column(1), column(2), column(3));
 
+    // What can be drawn at all, for rows that have to have something.
+    let possible = family.values_of("number").unwrap();
+    let possible: BTreeSet<i64> = possible.as_primitive::<Int64Type>().values().iter().copied().collect();
+    assert_eq!(possible, (1..=6).collect());
+
     // As many children as were drawn for each owner; here the very ones of the training data.
     let mut counts = vec![0; OWNERS];
     owner.iter().for_each(|owner| counts[owner.unwrap() as usize] += 1);

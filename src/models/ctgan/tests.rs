@@ -3,10 +3,10 @@
 use super::{Ctgan, train::CtganLearner};
 use crate::{
     SynthError,
-    encode::{EncodedRows, KnownCodes, Layout, SubColumn, SubColumnData, UNKNOWN},
+    encode::{EncodedRows, Layout, SubColumn},
     models::{
         FitOptions, Fitted, ModelKind, OptionValue, TrainingData,
-        test_support::{self, Watch, codes, column, complete, same, sample, share, words},
+        test_support::{self, Watch, codes, column, given_contexts, same, sample, share, with_context, words},
         training::Training,
     },
     noise::BLOCK_ROWS,
@@ -68,44 +68,19 @@ fn a_planted_dependence_is_learned() {
     assert!(mode > 0.85, "rows whose mode follows a: {mode}");
 }
 
-/// `planted` with `a` for a context, and a second sub-column of it that says nothing.
-fn with_context(rows: usize) -> (Layout, EncodedRows) {
-    let (mut layout, mut rows) = planted(rows);
-    layout.subcolumns.insert(1, SubColumn::codes(40));
-    layout.columns = vec![column(2..3, true), column(3..5, false)];
-    layout.given = 2;
-    let mut second = SubColumnData::with_capacity(SubColumn::codes(40), rows.rows);
-    (0..rows.rows as u32).for_each(|row| second.push_code(row * 7 % 40));
-    rows.subcolumns.insert(1, second);
-    (layout, rows)
-}
-
 #[test]
 fn rows_depend_on_their_contexts() {
-    let (layout, rows) = with_context(4000);
+    let (layout, rows) = with_context(planted(4000));
     let mut options = small(120);
     for rate in ["generator_learning_rate", "critic_learning_rate"] {
         options.own.insert(rate.to_owned(), OptionValue::Float(1e-3));
     }
     let fitted = fit(&layout, &rows, &options);
-    // Contexts as often as they never were; a block that ends within a tile.
-    let mut known = KnownCodes::nothing(layout.subcolumns.len(), 2500);
-    known.set(0, (0..2500).map(|row| row % 3).collect());
-    known.set(1, (0..2500).map(|row| if row % 5 == 0 { UNKNOWN } else { row % 40 }).collect());
-    let blocks = complete(&*fitted.model, &layout, &known, 2, 1);
-    let kept = share(&blocks, |block, row| {
-        let second = if row % 5 == 0 { 0 } else { row as u32 % 40 };
-        block.subcolumns[0].code(row) == row as u32 % 3 && block.subcolumns[1].code(row) == second
-    });
-    assert!((kept - 1.0).abs() < 1e-9, "{kept}");
+    let blocks = given_contexts(&Ctgan, &layout, &*fitted.model);
     let equal = share(&blocks, |block, row| block.subcolumns[2].code(row) == row as u32 % 3);
     assert!(equal > 0.8, "rows with b = a: {equal}");
     let mode = share(&blocks, |block, row| (row % 3 > 0) == (block.subcolumns[3].code(row) == 1));
     assert!(mode > 0.85, "rows whose mode follows a: {mode}");
-    // The same with more threads, and by the model as it is stored.
-    let loaded = Ctgan.load(&layout, fitted.model.state().unwrap()).unwrap();
-    assert!(same(&blocks, &complete(&*loaded, &layout, &known, 2, 3)));
-    assert!(!same(&blocks[..1], &blocks[1..]));
 }
 
 #[test]

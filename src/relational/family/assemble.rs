@@ -3,13 +3,13 @@
 use super::{Child, Draft, Family, no_column, taken};
 use crate::{
     Result, SynthError,
-    encode::EncodedRows,
+    encode::{EncodedRows, SubColumn},
     noise::{BLOCK_ROWS, Noise, blocks},
     relational::{NONE, Reference, Role, degree_column, depth_column, owner_column, tree},
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array},
-    compute::{cast, concat_batches, is_not_null, kernels::zip::zip, take},
+    compute::{cast, concat_batches, filter, is_not_null, kernels::zip::zip, take},
     datatypes::{DataType, Field, Int32Type, Schema, SchemaRef},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -143,7 +143,7 @@ impl Family {
             for name in &reference.spares {
                 let mut drawn = own.remove(name).ok_or_else(|| no_column(name))?;
                 if reference.solid.contains(name) {
-                    drawn = filled(&drawn, &draft.parents[at])?;
+                    drawn = filled(&drawn, &draft.parents[at], || self.values_of(name))?;
                 }
                 fill(&mut keys, name, drawn)?;
             }
@@ -152,6 +152,27 @@ impl Family {
             }
         }
         Ok(keys)
+    }
+
+    /// The values that the model can draw for a column, without null.
+    pub(in crate::relational) fn values_of(&self, name: &str) -> Result<ArrayRef> {
+        let at = self.encoder.schema().index_of(name)?;
+        let layout = self.encoder.layout();
+        let codes = layout.columns[at].subcolumns.start;
+        let count = match layout.subcolumns.get(codes) {
+            Some(SubColumn::Code { cardinality, .. }) => (*cardinality as usize).min(BLOCK_ROWS),
+            _ => 1,
+        };
+        let mut encoded = EncodedRows::with_capacity(layout, BLOCK_ROWS);
+        for (subcolumn, data) in encoded.subcolumns.iter_mut().enumerate() {
+            if subcolumn == codes {
+                (0..count as u32).for_each(|code| data.push_code(code));
+            }
+            data.fill(BLOCK_ROWS);
+        }
+        encoded.rows = BLOCK_ROWS;
+        let decoded = self.encoder.decode(0, &encoded, 0..count, &[at], &self.noise)?;
+        Ok(filter(decoded.column(0), &is_not_null(decoded.column(0))?)?)
     }
 
     /// The owner's column that is called `name` among its children's.
@@ -190,10 +211,17 @@ fn fill(keys: &mut Columns, name: &str, values: ArrayRef) -> Result<()> {
 }
 
 /// Drawn values of rows without a parent; where one should have been drawn and was not, that of such a row before it, or
-/// after it.
-fn filled(drawn: &ArrayRef, parents: &[u32]) -> Result<ArrayRef> {
+/// after it; where none was drawn at all, those that `possible` names, in turn.
+fn filled(drawn: &ArrayRef, parents: &[u32], possible: impl FnOnce() -> Result<ArrayRef>) -> Result<ArrayRef> {
     let good = |row: &usize| parents[*row] == NONE && drawn.is_valid(*row);
     let mut last = (0..parents.len()).find(good);
+    if last.is_none() && parents.contains(&NONE) {
+        let possible = possible()?;
+        let count = possible.len().max(1);
+        let value = |(row, &parent): (usize, &u32)| (parent == NONE).then_some((row % count) as u32);
+        let rows: UInt32Array = parents.iter().enumerate().map(value).collect();
+        return Ok(if possible.is_empty() { Arc::clone(drawn) } else { take(&possible, &rows, None)? });
+    }
     let mut rows = Vec::with_capacity(parents.len());
     for (row, &parent) in parents.iter().enumerate() {
         if good(&row) {
@@ -226,4 +254,27 @@ fn concat_rows(schema: &SchemaRef, batches: &[RecordBatch], rows: usize) -> Resu
         return Ok(RecordBatch::try_new_with_options(Arc::clone(schema), vec![], &options)?);
     }
     Ok(concat_batches(schema, batches)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use arrow::array::Int32Array;
+
+    #[test]
+    fn rows_without_a_parent_get_a_value_whatever_was_drawn() {
+        let parents = [0, NONE, NONE, 4, NONE];
+        let fill = |drawn: [Option<i32>; 5], possible: &[i32]| {
+            let drawn: ArrayRef = Arc::new(Int32Array::from(drawn.to_vec()));
+            let possible = || -> Result<ArrayRef> { Ok(Arc::new(Int32Array::from(possible.to_vec()))) };
+            let filled = filled(&drawn, &parents, possible).unwrap();
+            filled.as_primitive::<Int32Type>().iter().collect::<Vec<_>>()
+        };
+        // A neighbour's; what rows with a parent drew does not count.
+        let near = fill([Some(9), None, Some(3), Some(8), None], &[]);
+        assert_eq!(near, [None, Some(3), Some(3), None, Some(3)]);
+        let none = fill([Some(9), None, None, None, None], &[5, 6, 7]);
+        assert_eq!(none, [None, Some(6), Some(7), None, Some(6)]);
+    }
 }
