@@ -229,8 +229,8 @@ impl Generator {
         conditions.add_transposed_product(grad, &mut by_conditions)
     }
 
-    /// Generates a batch under the conditions of `draw` (`count` rows), with the noise of `block`: scalars and one-hot vectors into
-    /// `out` (`[count, width]`), the codes of embedded sub-columns into [`Pass::codes`].
+    /// Generates a batch under the conditions of `draw` (`count` rows), with the noise of `block`: scalars and one-hot vectors
+    /// into `out` (`[count, width]`), the codes of embedded sub-columns into [`Pass::codes`].
     pub(super) fn forward(
         &self,
         draw: &Draw,

@@ -1,9 +1,9 @@
 //! The autoencoder in training: its losses and their gradients, written out by hand.
 //!
-//! Encoder: a sparse row and its context, two layers with ReLU, means and log-variances of the latent vector. Decoder: two layers with
-//! ReLU, of which the first sees the context too (Sohn et al., "Learning Structured Output Representation using Deep
-//! Conditional Generative Models", 2015), a linear head. An embedded sub-column has one matrix for both: the encoder reads a code's vector, the decoder
-//! compares its query with all of them, and it learns from either side.
+//! Encoder: a sparse row and its context, two layers with ReLU, means and log-variances of the latent vector. Decoder: two
+//! layers with ReLU, of which the first sees the context too (Sohn et al., "Learning Structured Output Representation using
+//! Deep Conditional Generative Models", 2015), a linear head. An embedded sub-column has one matrix for both: the encoder
+//! reads a code's vector, the decoder compares its query with all of them, and it learns from either side.
 
 use super::{
     config::Config,

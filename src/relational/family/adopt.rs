@@ -87,7 +87,17 @@ impl Family {
                 arrays.push(cast(&take(values, order, None)?, field.data_type())?);
             }
         }
-        let known = self.encoder.known(&columns, &arrays, rows.num_rows(), Unseen::Ignore)?;
+        self.known_codes(&columns, &arrays, rows.num_rows())
+    }
+
+    /// The codes, by own sub-column, that values of the encoder's columns `columns` say.
+    pub(super) fn known_codes(
+        &self,
+        columns: &[usize],
+        values: &[ArrayRef],
+        rows: usize,
+    ) -> Result<Vec<(usize, Vec<u32>)>> {
+        let known = self.encoder.known(columns, values, rows, Unseen::Ignore)?;
         let all = 0..self.encoder.layout().subcolumns.len();
         Ok(all.filter_map(|at| Some((at, known.subcolumn(at)?.to_vec()))).collect())
     }

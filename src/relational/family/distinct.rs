@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Result,
-    encode::{EncodedRows, Unseen},
+    encode::EncodedRows,
     noise::Noise,
     relational::{
         Role, Unique, row_converter,
@@ -24,7 +24,7 @@ use std::{collections::HashMap, sync::Arc};
 /// The parts of a key that the model draws, no two rows having the same as far as there are enough of them.
 struct Distinct {
     values: Vec<ArrayRef>,
-    /// Rows that were moved.
+    /// Whether a row was moved.
     moved: bool,
     /// Rows for which there was no free one.
     exhausted: Vec<u32>,
@@ -44,9 +44,9 @@ impl Family {
     ) -> Result<Vec<(usize, Vec<u32>)>> {
         let trees = self.relations.references.iter().filter(|reference| matches!(reference.role, Role::Tree(_)));
         let in_tree: Vec<&String> = trees.flat_map(|reference| &reference.columns).collect();
-        let mut uniques = self.drawn_keys().filter(|(_, key)| !key.columns.iter().any(|name| in_tree.contains(&name)));
-        let mut next = uniques.next();
-        if next.is_none() {
+        let of_tree = |key: &Unique| key.columns.iter().any(|name| in_tree.contains(&name));
+        let uniques: Vec<_> = self.drawn_keys().filter(|(_, key)| !of_tree(key)).collect();
+        if uniques.is_empty() {
             return Ok(Vec::new());
         }
         let rows = own.rows;
@@ -54,11 +54,10 @@ impl Family {
         let mut own = columns(&decoded);
         let keys = self.keys(draft, &mut own)?;
         let mut moved = false;
-        while let Some((number, unique)) = next {
+        for (number, unique) in uniques {
             let distinct = self.distinct((number, unique), &keys, &own, draft, noise)?;
             moved |= distinct.moved;
             own.extend(unique.drawn.iter().cloned().zip(distinct.values));
-            next = uniques.next();
         }
         if !moved {
             return Ok(Vec::new());
@@ -70,9 +69,8 @@ impl Family {
             .filter(|(name, _)| drawn(name))
             .filter_map(|(name, values)| Some((schema.index_of(&name).ok()?, values)))
             .unzip();
-        let known = self.encoder.known(&places, &arrays, rows, Unseen::Ignore)?;
-        let all = 0..self.encoder.layout().subcolumns.len();
-        Ok(all.filter_map(|at| Some((self.joint.own.start + at, known.subcolumn(at)?.to_vec()))).collect())
+        let known = self.known_codes(&places, &arrays, rows)?.into_iter();
+        Ok(known.map(|(at, codes)| (self.joint.own.start + at, codes)).collect())
     }
 
     /// The keys of which the model draws something.
