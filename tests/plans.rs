@@ -36,6 +36,7 @@ async fn samples() -> Result<()> {
         "SELECT max(row_id) FROM synth_sample(people, 1e9, row_id => true)",
         "SELECT row_id, age FROM synth_sample('people', 1e5, row_id => true) ORDER BY row_id",
         "SELECT region, count(*) FROM synth_sample('people', 1e5) GROUP BY region",
+        "SELECT member FROM synth_sample('people', 1e5, given => 'age > 30 OR region = ''north''') LIMIT 10",
         "SELECT * FROM synth_train('people', epochs => 3, name => 'other')",
         "SELECT count(*) FROM synth_train('people', epochs => 3) LIMIT 1",
     ] {

@@ -8,9 +8,6 @@ use std::ops::Range;
 
 /// Places tried within a code that stands for many values, at first and where none of those will do.
 const PLACES: [u32; 2] = [1 << 12, 1 << 16];
-/// A condition that cannot be met, and what to do about it.
-const NOTHING: &str = "no value that the model has learned satisfies it";
-const LOOK: &str = "look at the values that the table has";
 
 /// The values of one column that satisfy a condition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,11 +64,16 @@ impl Restriction {
 }
 
 impl TableEncoder {
-    /// The values of column `column` that pass `test`, which sees arrays of the column's type.
+    /// The values of column `column` that pass `test`, which sees arrays of the column's type. None of a column whose codes
+    /// do not say its values: it is generated, or learned as the time since another.
     ///
     /// # Errors
-    /// The column is generated, not learned; no value that the encoder can make passes; the test failed.
-    pub fn restrict(&self, column: usize, test: impl Fn(&ArrayRef) -> Result<BooleanArray>) -> Result<Restriction> {
+    /// No value that the encoder can make passes; the test failed.
+    pub fn restrict(
+        &self,
+        column: usize,
+        test: impl Fn(&ArrayRef) -> Result<BooleanArray>,
+    ) -> Result<Option<Restriction>> {
         let (field, encoder) = self.encoder(column);
         let cardinality = match self.layout().columns[column].subcolumns.clone().next() {
             Some(at) => match self.layout().subcolumns[at] {
@@ -81,29 +83,23 @@ impl TableEncoder {
             },
             None => 1, // a constant
         };
-        let fault = |reason: &str, way_out: &str| SynthError::Column {
+        let nothing = || SynthError::Column {
             column: field.name().clone(),
-            reason: reason.to_owned(),
-            way_out: way_out.to_owned(),
+            reason: "no value that the model has learned satisfies it".to_owned(),
+            way_out: "look at the values that the table has".to_owned(),
         };
         if let Some((of, codes)) = self.function(column) {
-            return self.restrict_function(column, of, codes, &test).ok_or_else(|| fault(NOTHING, LOOK))?;
+            return self.restrict_function(column, of, codes, &test).ok_or_else(nothing)?.map(Some);
         }
-        if let Some(base) = self.base(column) {
-            let reason = format!("it is learned as the time since `{}`", base.name());
-            return Err(fault(
-                &reason,
-                "filter the sample with WHERE, or declare its role `datetime` in synth.columns and train again",
-            ));
+        let values = |codes: &[u32], bits: &[u32]| encoder.values(field, codes, bits, KnownParts::default());
+        if self.base(column).is_some() || values(&[], &[]).is_none() {
+            return Ok(None);
         }
         let passing = |codes: &[u32], bits: &[u32]| -> Result<Vec<bool>> {
-            let values = encoder.values(field, codes, bits, KnownParts::default()).ok_or_else(|| {
-                fault(
-                    "its values are generated, not learned",
-                    "filter the sample with WHERE, or set the column's role in synth.columns and train again",
-                )
-            })??;
-            let passed = test(&values)?;
+            let passed = match values(codes, bits) {
+                Some(values) => test(&values?)?,
+                None => return Ok(vec![false; codes.len()]),
+            };
             Ok((0..codes.len()).map(|row| passed.is_valid(row) && passed.value(row)).collect())
         };
         let (bins, single): (Vec<u32>, Vec<u32>) = (0..cardinality).partition(|&code| encoder.is_bin(code));
@@ -130,10 +126,10 @@ impl TableEncoder {
             }
         }
         if allowed.is_empty() {
-            return Err(fault(NOTHING, LOOK));
+            return Err(nothing());
         }
         allowed.sort_by_key(|allowed| allowed.code);
-        Ok(Restriction { column, allowed })
+        Ok(Some(Restriction { column, allowed }))
     }
 
     /// What a test of a column that is a function of another leaves of the other; none if it leaves nothing.

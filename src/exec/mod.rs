@@ -16,6 +16,8 @@ pub use apply::{Action, ApplyExec, ApplySpec, ApplyTable};
 pub use fit_group::interrupt_group_fits;
 pub use generate::{GenerateExec, GenerateSpec, GenerateTable};
 pub use report::ReportTable;
-pub use sample::{Given, Parent, Parents, SampleExec, SampleSpec, SampleTable, SynthPhysicalCodec};
+pub use sample::{
+    Given, Parent, Parents, SampleExec, SampleSpec, SampleTable, Sieve, SiftExec, SynthPhysicalCodec, Wanted,
+};
 pub use source::find_table;
 pub use train::{TrainExec, TrainSpec, TrainTable};

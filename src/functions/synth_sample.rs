@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Result,
-    exec::{Action, ApplyTable, Given, Parent, Parents, SampleSpec, SampleTable, find_table},
+    exec::{Action, ApplyTable, Parent, Parents, SampleSpec, SampleTable, Wanted, find_table},
     session::SynthOptions,
     store::{Manifest, blocking},
 };
@@ -70,10 +70,13 @@ const SIGNATURE: Signature = Signature {
             kind: ParameterKind::Text,
             required: false,
             default: "nothing",
-            description: "What is known of the rows. Either a condition in SQL that every row is to satisfy (conditions on \
-                one column each, joined by AND), or a table or query with some of the model's columns: each of its rows \
-                is completed, nulls included, and `rows` goes through them again and again. Rows are drawn from the \
-                model's distribution given that, none is thrown away. The model's kind must be `argn`.",
+            description: "What is known of the rows. Either a condition in SQL that every row is to satisfy, or a table or query \
+                with some of the model's columns: each of its rows is completed, nulls included, and `rows` goes through them \
+                again and again (kind `argn`). A model of kind `argn` of a table without foreign keys is told what a condition \
+                leaves of each column, and draws nothing else. For what is about several columns or about generated values, \
+                for other kinds and for tables with foreign keys, the rows of the infinite table are looked through, from \
+                `start` on: those that satisfy the condition come, unchanged (`row_id` is their number there), at the price \
+                of those that do not.",
         },
         Parameter {
             name: "balance",
@@ -237,6 +240,10 @@ fn plan(arguments: &Arguments, options: &SynthOptions, session: &dyn Session) ->
     if parents.own(&manifest) && arguments.has("start") {
         return Err(arguments.fault("start", &start.to_string(), "nothing, as the rows are children of a given table"));
     }
+    if let (true, true, Some(rows)) = (parents.own(&manifest), arguments.has("given"), rows) {
+        let expected = "nothing, as the rows that satisfy `given` are those among the children of a given table";
+        return Err(arguments.fault("rows", &rows.to_string(), expected));
+    }
     let rows = match rows {
         None if parents.own(&manifest) => SampleSpec::ALL,
         None => return Err(no_rows()),
@@ -249,15 +256,11 @@ fn plan(arguments: &Arguments, options: &SynthOptions, session: &dyn Session) ->
     let device = parsed(arguments, "device")?.unwrap_or(options.fit.device);
     let row_id = arguments.boolean("row_id")?.unwrap_or(false);
     let threads = narrow(arguments, "threads")?;
-    if let Some(argument) = ["given", "balance", "temperature"].into_iter().find(|name| arguments.has(name)) {
+    if let Some(argument) = ["balance", "temperature"].into_iter().find(|name| arguments.has(name)) {
         needs_any_order(arguments, &manifest, argument)?;
     }
     let (condition, balance) = (arguments.text("given")?, arguments.text("balance")?);
-    let given = if condition.is_some() || balance.is_some() {
-        Some(Given::new(session, &manifest.encoder, condition.as_deref(), balance.as_deref())?)
-    } else {
-        None
-    };
+    let Wanted { given, sieve } = Wanted::new(session, &manifest, condition.as_deref(), balance.as_deref())?;
     let spec = SampleSpec {
         given,
         temperature: arguments.number("temperature")?.map_or(1.0, |temperature| temperature as f32),
@@ -273,5 +276,5 @@ fn plan(arguments: &Arguments, options: &SynthOptions, session: &dyn Session) ->
         threads,
         scale: arguments.number("scale")?.unwrap_or(1.0),
     };
-    Ok(SampleTable::new(spec, manifest)?.with_parents(parents))
+    Ok(SampleTable::new(spec, manifest)?.with_parents(parents).with_sieve(sieve))
 }

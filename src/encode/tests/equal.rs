@@ -104,9 +104,8 @@ fn what_is_given_is_compared() {
         encoder.decode_given(0, &rows, 0..ROWS as usize, &[1], &Noise::new(1, b"test"), &BTreeMap::from([(0, given)]));
     assert_eq!(numbers(decoded.unwrap().column(0))[full], Some(4321));
     // A condition is about values by themselves.
-    let large =
-        encoder.restrict(1, |values| Ok(numbers(values).into_iter().map(|v| v.map(|v| v > 50_000)).collect())).unwrap();
-    let shares = large.shares(200);
+    let large = |values: &_| Ok(numbers(values).into_iter().map(|v| v.map(|v| v > 50_000)).collect());
+    let shares = encoder.restrict(1, large).unwrap().unwrap().shares(200);
     assert!(shares.iter().any(|&share| share > 0.0));
     assert_eq!(shares[code(&both, full) as usize], 0.0);
 }

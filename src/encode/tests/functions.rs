@@ -86,9 +86,9 @@ fn conditions_and_given_values_reach_what_they_follow_from() {
                 .collect::<BooleanArray>())
         }
     };
-    let swiss = encoder.restrict(2, is("CH")).unwrap();
-    let bern = encoder.restrict(1, is("Bern")).unwrap();
-    let roman = encoder.restrict(2, is("IT")).unwrap();
+    let swiss = encoder.restrict(2, is("CH")).unwrap().unwrap();
+    let bern = encoder.restrict(1, is("Bern")).unwrap().unwrap();
+    let roman = encoder.restrict(2, is("IT")).unwrap().unwrap();
     assert_eq!((swiss.column, swiss.shares(7).iter().sum::<f32>()), (1, 3.0));
     assert_eq!(swiss.clone().and(&bern), Some(bern.clone()));
     assert_eq!(bern.and(&roman), None);

@@ -1,9 +1,10 @@
 //! A sample as a table.
 
 use super::{
-    Parents, SampleExec, SampleSpec, range,
-    related::{is_related, plan_related},
+    Parents, SampleExec, SampleSpec, Sieve, SiftExec, range,
+    related::{Part, is_related, plan_related},
     schema,
+    sift::WINDOW_ROWS,
 };
 use crate::{Result, store::Manifest};
 use arrow::datatypes::SchemaRef;
@@ -12,9 +13,13 @@ use datafusion::{
     catalog::{Session, TableProvider},
     error::Result as DataFusionResult,
     logical_expr::{Expr, TableType},
+    physical_expr::utils::collect_columns,
     physical_plan::ExecutionPlan,
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Rows looked through at most: more than anybody will wait for.
+const MAX_ROWS: u64 = 1 << 40;
 
 /// What `synth_sample` returns: rows of a model, of the table's schema.
 #[derive(Debug)]
@@ -23,6 +28,7 @@ pub struct SampleTable {
     manifest: Arc<Manifest>,
     schema: SchemaRef,
     parents: Parents,
+    sieve: Option<Sieve>,
 }
 
 impl SampleTable {
@@ -32,13 +38,19 @@ impl SampleTable {
     /// `row_id` where the table has a column of that name.
     pub fn new(spec: SampleSpec, manifest: Arc<Manifest>) -> Result<Self> {
         let schema = schema::output_schema(manifest.schema(), spec.row_id)?;
-        Ok(Self { spec, manifest, schema, parents: Parents::default() })
+        Ok(Self { spec, manifest, schema, parents: Parents::default(), sieve: None })
     }
 
     /// The same sample, some of whose parents are rows of tables.
     #[must_use]
     pub fn with_parents(self, parents: Parents) -> Self {
         Self { parents, ..self }
+    }
+
+    /// The same sample, of rows that satisfy a condition.
+    #[must_use]
+    pub fn with_sieve(self, sieve: Option<Sieve>) -> Self {
+        Self { sieve, ..self }
     }
 
     /// A plan of the columns `projection`, in about `partitions` partitions: each a contiguous part of the rows, in order.
@@ -56,13 +68,41 @@ impl SampleTable {
         partitions: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut spec = self.spec.clone();
-        if is_related(&self.manifest) {
-            let manifest = Arc::clone(&self.manifest);
-            return plan_related(&spec, manifest, (&self.parents, session), (projection, limit), partitions).await;
-        }
         spec.rows = spec.rows.min(limit.unwrap_or(u64::MAX));
+        if let Some(sieve) = &self.sieve {
+            return self.sifted(session, projection, sieve, spec.rows).await;
+        }
+        if is_related(&self.manifest) {
+            let part = Part::Rows { limit: spec.rows, partitions };
+            return plan_related(&self.spec, Arc::clone(&self.manifest), (&self.parents, session), projection, part).await;
+        }
         let partitions = range::split(spec.start..spec.start + spec.rows, partitions).len();
         Ok(Arc::new(SampleExec::try_new(spec, &self.schema, projection, None, partitions)?))
+    }
+
+    /// The first `wanted` rows that pass the sieve, of all from the first one on.
+    async fn sifted(
+        &self,
+        session: Option<&dyn Session>,
+        projection: Vec<usize>,
+        sieve: &Sieve,
+        wanted: u64,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let shift = usize::from(self.spec.row_id);
+        let mut columns: BTreeSet<usize> = projection.iter().copied().collect();
+        columns.extend(collect_columns(&sieve.predicate).iter().map(|column| column.index() + shift));
+        let columns: Vec<usize> = columns.into_iter().collect();
+        let places = projection.iter().filter_map(|column| columns.binary_search(column).ok()).collect::<Vec<_>>();
+        let rows = if is_related(&self.manifest) {
+            let parents = (&self.parents, session);
+            plan_related(&self.spec, Arc::clone(&self.manifest), parents, columns, Part::Windows(WINDOW_ROWS)).await?
+        } else {
+            let mut spec = self.spec.clone();
+            spec.rows = (MAX_ROWS.min(i64::MAX as u64 - spec.start) / WINDOW_ROWS).max(1) * WINDOW_ROWS;
+            Arc::new(SampleExec::of_segments(spec, &self.schema, columns, WINDOW_ROWS)?)
+        };
+        let endless = !self.parents.own(&self.manifest);
+        Ok(Arc::new(SiftExec::try_new(rows, sieve.clone(), &places, (wanted, endless))?))
     }
 }
 

@@ -34,23 +34,33 @@ pub(in crate::exec) fn segment_rows(manifest: &Manifest, scale: f64) -> u64 {
     ((rows as f64 * scale.min(1.0)).round() as u64).max(1)
 }
 
-/// The plan of the columns `columns` (by place in the sample's schema) of a related table, in `partitions` partitions; of
-/// no more than `limit` of its rows.
+/// Which rows a plan has.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::exec::sample) enum Part {
+    /// The first `limit` of the sample's, in about so many partitions.
+    Rows { limit: u64, partitions: usize },
+    /// All from the sample's first one on, a partition for about so many.
+    Windows(u64),
+}
+
+/// The plan of the columns `projection` (by place in the sample's schema) of a related table.
 pub(in crate::exec::sample) async fn plan_related(
     spec: &SampleSpec,
     manifest: Arc<Manifest>,
     (parents, session): (&Parents, Option<&dyn Session>),
-    (projection, limit): (Vec<usize>, Option<u64>),
-    partitions: usize,
+    projection: Vec<usize>,
+    part: Part,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let store = ModelStore::open(&spec.store)?;
-    let (limit, start) = (spec.rows.min(limit.unwrap_or(u64::MAX)), spec.start);
-    let (segments, tasks) = if parents.own(&manifest) {
-        (0..1, Tasks::whole(limit, (spec.rows != SampleSpec::ALL).then_some(spec.rows), partitions))
-    } else {
-        let rows = segment_rows(&manifest, spec.scale);
-        (start / rows..(start + limit).div_ceil(rows), Tasks::new(start..start + limit, rows, partitions))
+    let rows = segment_rows(&manifest, spec.scale);
+    let told = (spec.rows != SampleSpec::ALL).then_some(spec.rows);
+    let tasks = match (parents.own(&manifest), part) {
+        (true, Part::Rows { limit, partitions }) => Tasks::whole(limit, told, partitions),
+        (true, Part::Windows(_)) => Tasks::whole(SampleSpec::ALL, None, SHARES),
+        (false, Part::Rows { limit, partitions }) => Tasks::new(spec.start..spec.start + limit, rows, partitions),
+        (false, Part::Windows(window)) => Tasks::windows(spec.start, rows, window),
     };
+    let segments = tasks.segments();
     let shift = usize::from(spec.row_id);
     let columns: Vec<String> = projection
         .iter()
@@ -90,6 +100,9 @@ fn wanted_of_owner(relations: &Relations, columns: &[String]) -> Vec<String> {
     let of_children = columns.iter().filter_map(|name| name.strip_prefix(&owner_column(""))).map(str::to_owned);
     context.map(|field| field.name().clone()).chain(of_children).collect()
 }
+
+/// Parts that the children of a given table come in, where they are looked through.
+const SHARES: usize = 64;
 
 struct Builder<'a> {
     store: &'a ModelStore,

@@ -16,5 +16,5 @@ mod shared;
 
 pub use adopt::AdoptExec;
 pub(in crate::exec) use build::segment_rows;
-pub(super) use build::{is_related, plan_related};
+pub(super) use build::{Part, is_related, plan_related};
 pub use plan::RelatedExec;

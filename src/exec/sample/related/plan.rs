@@ -36,6 +36,9 @@ use tokio::sync::mpsc::Sender;
 /// Batches that may wait for the consumer, per partition.
 const QUEUE: usize = 2;
 
+/// Segments that are looked through at most: more than anybody will wait for, and few enough to count their rows.
+const MAX_SEGMENTS: u64 = 1 << 32;
+
 /// The parents of a reference, a partition per segment.
 #[derive(Debug, Clone)]
 pub(super) struct Input {
@@ -68,7 +71,7 @@ impl Tasks {
     /// `rows` in about `partitions` partitions: some segments each, or shares of one.
     pub(super) fn new(rows: Range<u64>, segment_rows: u64, partitions: usize) -> Self {
         let mut tasks = Self { rows, size: Size::Segment(segment_rows), partitions: partitions.max(1), shares: 1 };
-        let segments = usize::try_from(tasks.segments()).unwrap_or(usize::MAX);
+        let segments = usize::try_from(tasks.count()).unwrap_or(usize::MAX);
         if segments < tasks.partitions {
             tasks.shares = tasks.partitions.div_ceil(segments.max(1));
         }
@@ -81,6 +84,17 @@ impl Tasks {
         let rows = segments.start * segment_rows..segments.end * segment_rows;
         let partitions = usize::try_from(segments.end - segments.start).unwrap_or(usize::MAX);
         Self { rows, size: Size::Segment(segment_rows), partitions, shares: 1 }
+    }
+
+    /// All rows from `start` on, a partition for about `window` of them: some segments, or a share of one.
+    pub(super) fn windows(start: u64, segment_rows: u64, window: u64) -> Self {
+        let group = (window / segment_rows).max(1);
+        let shares = usize::try_from(segment_rows.div_ceil(window)).unwrap_or(usize::MAX);
+        let first = start / segment_rows;
+        let groups = (MAX_SEGMENTS.min(i64::MAX as u64 / segment_rows - first) / group).max(1);
+        let rows = start..(first + groups * group) * segment_rows;
+        let partitions = usize::try_from(groups).unwrap_or(usize::MAX).saturating_mul(shares);
+        Self { rows, size: Size::Segment(segment_rows), partitions, shares }
     }
 
     /// The first `limit` of the children of a given table, which are `rows` if that is told.
@@ -101,7 +115,15 @@ impl Tasks {
         }
     }
 
-    fn segments(&self) -> u64 {
+    /// The segments that the rows are in; the children of a given table are in the first.
+    pub(super) fn segments(&self) -> Range<u64> {
+        match self.size {
+            Size::Segment(rows) => self.rows.start / rows..self.rows.end.div_ceil(rows),
+            Size::Children(_) => 0..1,
+        }
+    }
+
+    fn count(&self) -> u64 {
         if self.rows.is_empty() {
             return 0;
         }
@@ -112,7 +134,7 @@ impl Tasks {
     fn of(&self, partition: usize) -> impl Iterator<Item = Task> + Send + use<> {
         let (first, shares) = (self.rows.start / self.segment_rows(), self.shares as u64);
         // u128: segments times shares times partitions may pass u64.
-        let all = u128::from(self.segments()) * u128::from(shares);
+        let all = u128::from(self.count()) * u128::from(shares);
         let border = |partition: usize| (partition as u128 * all / self.partitions as u128) as u64;
         (border(partition)..border(partition + 1))
             .map(move |task| Task { segment: first + task / shares, share: (task % shares) as usize })
