@@ -6,6 +6,7 @@ pub(crate) mod delta;
 pub mod evaluate;
 pub mod fit_group;
 pub mod generate;
+mod in_order;
 pub mod keys;
 mod report;
 pub mod sample;
@@ -17,7 +18,8 @@ pub use fit_group::interrupt_group_fits;
 pub use generate::{GenerateExec, GenerateSpec, GenerateTable};
 pub use report::ReportTable;
 pub use sample::{
-    Given, Parent, Parents, SampleExec, SampleSpec, SampleTable, Sieve, SiftExec, SynthPhysicalCodec, Wanted,
+    CompletedTable, Given, Parent, Parents, SampleExec, SampleSpec, SampleTable, Sieve, SiftExec, SynthPhysicalCodec,
+    Wanted,
 };
 pub use source::find_table;
 pub use train::{TrainExec, TrainSpec, TrainTable};

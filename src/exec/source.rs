@@ -1,5 +1,6 @@
 //! Tables of the session, found by name and read in order.
 
+use super::in_order::InOrderExec;
 use crate::{Result, SynthError};
 use datafusion::{
     catalog::{SchemaProvider, Session, TableProvider},
@@ -49,10 +50,12 @@ pub(super) async fn ordered_scan(
     columns: Option<Vec<usize>>,
 ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
     let scan = LogicalPlanBuilder::scan(reference, provider_as_source(provider), columns)?.build()?;
-    match session.as_any().downcast_ref::<SessionState>() {
-        Some(state) => ordered(state).create_physical_plan(&scan).await,
-        None => session.create_physical_plan(&scan).await,
-    }
+    let plan = match session.as_any().downcast_ref::<SessionState>() {
+        Some(state) => ordered(state).create_physical_plan(&scan).await?,
+        None => session.create_physical_plan(&scan).await?,
+    };
+    // The plan around it will be optimized as well; a leaf is not cut up then, as nobody gains by it.
+    Ok(if plan.children().is_empty() { plan } else { Arc::new(InOrderExec::new(plan)) })
 }
 
 /// The same session without round-robin repartitioning, which would deal rows out by arrival.

@@ -109,17 +109,27 @@ pub(super) fn applied(
     ApplyTable::new(spec, &manifest.encoder, reference, table)
 }
 
-/// Refuses a model whose kind generates whole rows only; `argument` is what needs more.
+/// Whether rows of a model's table depend on those of other tables.
+pub(super) fn refers(manifest: &Manifest) -> bool {
+    manifest.relations.as_ref().is_some_and(|relations| !relations.references.is_empty())
+}
+
+/// Refuses a model whose rows depend on others, or whose kind generates whole rows only; `argument` is what needs more.
 pub(super) fn needs_any_order(arguments: &Arguments, manifest: &Manifest, argument: &str) -> Result<()> {
-    let Manifest { kind, name, .. } = manifest;
-    if manifest.relations.as_ref().is_some_and(|relations| !relations.references.is_empty()) {
-        let given = format!("`{name}`, whose rows depend on those of other tables");
+    if refers(manifest) {
+        let given = format!("`{}`, whose rows depend on those of other tables", manifest.name);
         return Err(arguments.fault(
             argument,
             &given,
             "a model of a table without foreign keys (WHERE filters any rows)",
         ));
     }
+    knows_orders(arguments, manifest, argument)
+}
+
+/// Refuses a model whose kind generates whole rows only.
+pub(super) fn knows_orders(arguments: &Arguments, manifest: &Manifest, argument: &str) -> Result<()> {
+    let Manifest { kind, name, .. } = manifest;
     if models::kind(kind)?.any_order() {
         return Ok(());
     }

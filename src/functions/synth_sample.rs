@@ -1,7 +1,7 @@
 //! `synth_sample(model, rows, …)`: generated rows.
 
 use super::{
-    apply::{DEVICE, THREADS_OF_PARTITION, applied, needs_any_order},
+    apply::{DEVICE, THREADS_OF_PARTITION, applied, knows_orders, needs_any_order, refers},
     arguments::{Arguments, Parameter, ParameterKind, Signature},
     documentation::{ArgumentDoc, FunctionDoc},
     from_clause::{from_clause, query},
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Result,
-    exec::{Action, ApplyTable, Parent, Parents, SampleSpec, SampleTable, Wanted, find_table},
+    exec::{Action, CompletedTable, Parent, Parents, SampleSpec, SampleTable, Wanted, find_table},
     session::SynthOptions,
     store::{Manifest, blocking},
 };
@@ -18,7 +18,7 @@ use datafusion::{
     common::TableReference,
     error::Result as DataFusionResult,
 };
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// Name in SQL.
 pub(super) const NAME: &str = "synth_sample";
@@ -70,13 +70,14 @@ const SIGNATURE: Signature = Signature {
             kind: ParameterKind::Text,
             required: false,
             default: "nothing",
-            description: "What is known of the rows. Either a condition in SQL that every row is to satisfy, or a table or query \
-                with some of the model's columns: each of its rows is completed, nulls included, and `rows` goes through them \
-                again and again (kind `argn`). A model of kind `argn` of a table without foreign keys is told what a condition \
+            description: "What is known of the rows: a condition in SQL that every row is to satisfy, or a table or query with \
+                some of the model's columns, each row of which is completed, nulls included (kind `argn`; `rows` goes through \
+                them again and again). A model of kind `argn` of a table without foreign keys is told what a condition \
                 leaves of each column, and draws nothing else. For what is about several columns or about generated values, \
                 for other kinds and for tables with foreign keys, the rows of the infinite table are looked through, from \
-                `start` on: those that satisfy the condition come, unchanged (`row_id` is their number there), at the price \
-                of those that do not.",
+                `start` on: those that satisfy the condition come as they are (`row_id` is their number there), at the price \
+                of those that do not. Completed rows of a table with foreign keys have parents that go with what is given, or \
+                those that they name, among what the models generate or `parent` gives.",
         },
         Parameter {
             name: "balance",
@@ -153,10 +154,10 @@ impl TableFunctionImpl for SynthSample {
     fn call_with_args(&self, args: TableFunctionArgs) -> DataFusionResult<Arc<dyn TableProvider>> {
         let arguments = SIGNATURE.bind(args.exprs())?;
         arguments.deny_others(&[])?;
-        if let Some(table) = given_table(&arguments, args.session())? {
-            return Ok(Arc::new(completed(&arguments, args.session(), table)?));
-        }
         let options = SynthOptions::from_config(args.session().config_options());
+        if let Some(table) = given_table(&arguments, args.session())? {
+            return completed(&arguments, &options, args.session(), table);
+        }
         Ok(Arc::new(plan(&arguments, &options, args.session())?))
     }
 }
@@ -214,19 +215,29 @@ fn parents(arguments: &Arguments, session: &dyn Session, manifest: &Manifest) ->
 /// Rows of a table, completed.
 fn completed(
     arguments: &Arguments,
+    options: &SynthOptions,
     session: &dyn Session,
     table: (TableReference, Arc<dyn TableProvider>),
-) -> Result<ApplyTable> {
+) -> DataFusionResult<Arc<dyn TableProvider>> {
     if let Some(name) = ["start", "balance", "row_id"].into_iter().find(|name| arguments.has(name)) {
-        return Err(arguments.fault(name, "a value", "nothing, as `given` is a table: its rows say what comes out"));
+        let expected = "nothing, as `given` is a table: its rows say what comes out";
+        return Err(arguments.fault(name, "a value", expected).into());
     }
-    applied(arguments, session, (NAME, Action::Complete { rows: arguments.whole("rows")? }), table)
+    let rows = arguments.whole("rows")?;
+    let store = options.model_store()?;
+    let manifest = blocking(store.manifest(&arguments.required_text("model")?, narrow(arguments, "version")?))?;
+    let parents = parents(arguments, session, &manifest)?;
+    if !refers(&manifest) {
+        return Ok(Arc::new(applied(arguments, session, (NAME, Action::Complete { rows }), table)?));
+    }
+    knows_orders(arguments, &manifest, "given")?;
+    let spec = frozen(arguments, options, &manifest, 0..rows.unwrap_or(SampleSpec::ALL))?;
+    Ok(Arc::new(CompletedTable::new(spec, manifest, parents, table)?))
 }
 
 /// Freezes everything the rows depend on: version and hash from the manifest, the seed, the device.
 fn plan(arguments: &Arguments, options: &SynthOptions, session: &dyn Session) -> Result<SampleTable> {
     let model = arguments.required_text("model")?;
-    let seed = arguments.whole("seed")?.unwrap_or(options.fit.seed);
     let start = arguments.whole("start")?.unwrap_or(0);
     let version = narrow(arguments, "version")?;
     let store = options.model_store()?;
@@ -253,28 +264,30 @@ fn plan(arguments: &Arguments, options: &SynthOptions, session: &dyn Session) ->
         let given = format!("{start} with {rows} rows");
         return Err(arguments.fault("start", &given, &format!("start + rows of at most {MAX_ROW}")));
     }
-    let device = parsed(arguments, "device")?.unwrap_or(options.fit.device);
-    let row_id = arguments.boolean("row_id")?.unwrap_or(false);
-    let threads = narrow(arguments, "threads")?;
     if let Some(argument) = ["balance", "temperature"].into_iter().find(|name| arguments.has(name)) {
         needs_any_order(arguments, &manifest, argument)?;
     }
     let (condition, balance) = (arguments.text("given")?, arguments.text("balance")?);
     let Wanted { given, sieve } = Wanted::new(session, &manifest, condition.as_deref(), balance.as_deref())?;
-    let spec = SampleSpec {
-        given,
+    let spec = SampleSpec { given, ..frozen(arguments, options, &manifest, start..start.saturating_add(rows))? };
+    Ok(SampleTable::new(spec, manifest)?.with_parents(parents).with_sieve(sieve))
+}
+
+/// The sample of the rows `rows`; [`SampleSpec::ALL`] of them, if that is where they end.
+fn frozen(arguments: &Arguments, options: &SynthOptions, manifest: &Manifest, rows: Range<u64>) -> Result<SampleSpec> {
+    Ok(SampleSpec {
+        given: None,
         temperature: arguments.number("temperature")?.map_or(1.0, |temperature| temperature as f32),
-        store: store.location().to_owned(),
-        model,
+        store: options.model_store()?.location().to_owned(),
+        model: manifest.name.clone(),
         version: manifest.version,
         content_hash: manifest.content_hash.clone(),
-        seed,
-        start,
-        rows,
-        row_id,
-        device,
-        threads,
+        seed: arguments.whole("seed")?.unwrap_or(options.fit.seed),
+        start: rows.start,
+        rows: rows.end - rows.start,
+        row_id: arguments.boolean("row_id")?.unwrap_or(false),
+        device: parsed(arguments, "device")?.unwrap_or(options.fit.device),
+        threads: narrow(arguments, "threads")?,
         scale: arguments.number("scale")?.unwrap_or(1.0),
-    };
-    Ok(SampleTable::new(spec, manifest)?.with_parents(parents).with_sieve(sieve))
+    })
 }

@@ -242,7 +242,7 @@ mod tests {
             };
             Ok((0..known.rows()).flat_map(of).collect())
         }
-        fn log_probability(&mut self, _: &KnownCodes) -> Result<Vec<f64>> {
+        fn log_probability_of(&mut self, _: &KnownCodes, _: &KnownCodes) -> Result<Vec<f64>> {
             panic!("not asked")
         }
     }
@@ -315,7 +315,7 @@ mod tests {
             };
             Ok((0..known.rows()).flat_map(of).collect())
         }
-        fn log_probability(&mut self, _: &KnownCodes) -> Result<Vec<f64>> {
+        fn log_probability_of(&mut self, _: &KnownCodes, _: &KnownCodes) -> Result<Vec<f64>> {
             panic!("not asked")
         }
     }

@@ -14,6 +14,7 @@ mod state;
 #[cfg(test)]
 mod test_support;
 mod tiles;
+pub mod told;
 mod training;
 pub mod tvae;
 
@@ -187,11 +188,20 @@ pub trait AnyOrderSampler: ContextSampler {
     /// libtorch failed.
     fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>>;
 
+    /// Natural logarithm, per row, of the probability of the codes that `of` has, each given what is known of the sub-columns
+    /// before it; what is known is all of `known`, which has the codes of `of`, too.
+    ///
+    /// # Errors
+    /// libtorch failed.
+    fn log_probability_of(&mut self, known: &KnownCodes, of: &KnownCodes) -> Result<Vec<f64>>;
+
     /// Natural logarithm of the probability of what is known, per row.
     ///
     /// # Errors
     /// libtorch failed.
-    fn log_probability(&mut self, known: &KnownCodes) -> Result<Vec<f64>>;
+    fn log_probability(&mut self, known: &KnownCodes) -> Result<Vec<f64>> {
+        self.log_probability_of(known, known)
+    }
 }
 
 /// What a fit returns.

@@ -54,8 +54,8 @@ pub struct Assignment {
     pub unplaced: Vec<u32>,
 }
 
-/// Assigns child rows to `slots`: parent rows below `parents`, or [`NONE`]. There are as many slots as rows
-/// (`wants_none.len()`) and random `bits`.
+/// Assigns child rows to `slots`: parent rows below `parents`, or [`NONE`]. There are as many slots and random `bits` as rows
+/// (`wants_none.len()`); or more of both, and rows then choose among them.
 ///
 /// Rows with `wants_none` take the slots without parent. The others are matched by `attributes`, the most important one
 /// first; among equals, `bits` decide. What cannot be matched in the most important attribute either is paired in sorted

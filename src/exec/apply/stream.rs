@@ -3,9 +3,9 @@
 use super::{Action, ApplySpec, columns::Columns};
 use crate::{
     Result, SynthError,
-    encode::{Among, EncodedRows, KnownCodes, TableEncoder, UNKNOWN},
+    encode::{Among, EncodedRows, KnownCodes, TableEncoder},
     exec::sample::planned_model,
-    models::{AnyOrderSampler, SamplerSettings},
+    models::{AnyOrderSampler, SamplerSettings, told},
     noise::{BLOCK_ROWS, Noise},
     store::StoredModel,
 };
@@ -159,12 +159,12 @@ impl Job {
             other => other,
         };
         let mut known = encoder.known(&columns, &arrays, rows, unseen).map_err(of_function)?;
-        let told = encoder.among(&columns, &arrays, rows, unseen).map_err(of_function)?;
+        let among = encoder.among(&columns, &arrays, rows, unseen).map_err(of_function)?;
         if self.spec.action == Action::LogProbability {
-            return self.columns.judged(given, log_probability(sampler, known, &told)?);
+            return self.columns.judged(given, log_probability(sampler, known, &among)?);
         }
-        for among in &told {
-            draw(sampler, among, &mut known, (number, noise))?;
+        for among in &among {
+            told::draw(sampler, among, &mut known, (number, noise))?;
         }
         sampler.complete(number, noise, &known, encoded)?;
         let decoded = self.columns.decoded(encoder);
@@ -172,50 +172,6 @@ impl Job {
         let drawn = encoder.decode_given(number, encoded, 0..rows, &decoded, noise, &values)?;
         self.columns.filled(given, &drawn)
     }
-}
-
-/// The probabilities of the codes of a sub-column by row, where one of several will do and which is not known.
-fn probabilities(
-    sampler: &mut dyn AnyOrderSampler,
-    among: &Among,
-    known: &KnownCodes,
-) -> Result<Vec<Option<Vec<f64>>>> {
-    let codes = among.codes(known);
-    let open = |row: usize| among.allowed[row].as_ref().filter(|allowed| codes[row] == UNKNOWN && allowed.len() > 1);
-    if (0..codes.len()).all(|row| open(row).is_none()) {
-        return Ok(vec![None; codes.len()]);
-    }
-    let all = sampler.distribution(known, among.subcolumn)?;
-    let width = all.len() / codes.len();
-    let of_row = |row: usize| {
-        let allowed = open(row)?.iter();
-        Some(allowed.map(|&code| f64::from(all[row * width + code as usize])).collect())
-    };
-    Ok((0..codes.len()).map(of_row).collect())
-}
-
-/// Draws the codes of a sub-column of which several will do, given all that is known.
-fn draw(
-    sampler: &mut dyn AnyOrderSampler,
-    among: &Among,
-    known: &mut KnownCodes,
-    (block, noise): (u64, &Noise),
-) -> Result<()> {
-    among.settle(known);
-    let mut codes = among.codes(known);
-    let mut uniform = vec![0f32; codes.len()];
-    noise.purpose(&format!("given/{}", among.subcolumn)).fill_uniform(block, &mut uniform);
-    for (row, weights) in probabilities(sampler, among, known)?.into_iter().enumerate() {
-        let (Some(weights), Some(allowed)) = (weights, &among.allowed[row]) else { continue };
-        let mut left = f64::from(uniform[row]) * weights.iter().sum::<f64>();
-        let chosen = weights.iter().position(|weight| {
-            left -= weight;
-            left < 0.0
-        });
-        codes[row] = allowed[chosen.unwrap_or(0)];
-    }
-    known.set(among.subcolumn, codes);
-    Ok(())
 }
 
 /// The log-probability of what is known and of what is told: none of a row that contradicts itself. Of several columns that
@@ -227,7 +183,7 @@ fn log_probability(sampler: &mut dyn AnyOrderSampler, mut known: KnownCodes, tol
     let mut logs = sampler.log_probability(&known)?;
     for among in told {
         let codes = among.codes(&known);
-        for (row, weights) in probabilities(sampler, among, &known)?.into_iter().enumerate() {
+        for (row, weights) in told::probabilities(sampler, among, &known)?.into_iter().enumerate() {
             logs[row] += match (&among.allowed[row], weights) {
                 (_, Some(weights)) => weights.iter().sum::<f64>().ln(),
                 (Some(allowed), None) if !allowed.contains(&codes[row]) => f64::NEG_INFINITY,

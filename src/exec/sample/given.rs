@@ -92,7 +92,10 @@ impl Wanted {
         let sieve = conjunction(rest).map(|rest| Sieve::new(session, manifest.schema(), rest)).transpose()?;
         let balance = balance.map(|name| balanced(encoder, name)).transpose()?;
         if let (Some(balance), Some(Sieve { condition, .. })) = (balance, &sieve) {
-            let given = format!("'{}' beside a condition that the model cannot be told", encoder.schema().field(balance).name());
+            let given = format!(
+                "'{}' beside a condition that the model cannot be told",
+                encoder.schema().field(balance).name()
+            );
             return Err(fault("balance", given, format!("no condition like `{condition}`")));
         }
         let condition = condition.unwrap_or_default().to_owned();

@@ -9,6 +9,7 @@
 //! ```
 
 mod codec;
+mod completed;
 mod generator;
 mod given;
 mod parents;
@@ -22,11 +23,12 @@ mod stream;
 mod table;
 
 pub use codec::SynthPhysicalCodec;
+pub use completed::CompletedTable;
 pub use given::{Given, Sieve, Wanted};
 pub use parents::{Parent, Parents};
 pub use plan::SampleExec;
 pub(super) use related::segment_rows;
-pub use related::{AdoptExec, RelatedExec};
+pub use related::{AdoptExec, CompleteExec, RelatedExec};
 pub use schema::ROW_ID;
 pub use sift::SiftExec;
 pub use spec::SampleSpec;

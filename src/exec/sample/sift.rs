@@ -235,7 +235,10 @@ impl ExecutionPlan for SiftExec {
         let mut plan = Arc::unwrap_or_clone(self);
         let windows = |rows: &Arc<dyn ExecutionPlan>| rows.properties().output_partitioning().partition_count();
         if let Some(rows) = children.pop() {
-            assert_or_internal_err!(windows(&rows) == windows(&plan.rows), "partitions are windows: they cannot be changed");
+            assert_or_internal_err!(
+                windows(&rows) == windows(&plan.rows),
+                "partitions are windows: they cannot be changed"
+            );
             plan.rows = rows;
         }
         Ok(Arc::new(plan))

@@ -74,7 +74,8 @@ impl SampleTable {
         }
         if is_related(&self.manifest) {
             let part = Part::Rows { limit: spec.rows, partitions };
-            return plan_related(&self.spec, Arc::clone(&self.manifest), (&self.parents, session), projection, part).await;
+            return plan_related(&self.spec, Arc::clone(&self.manifest), (&self.parents, session), projection, part)
+                .await;
         }
         let partitions = range::split(spec.start..spec.start + spec.rows, partitions).len();
         Ok(Arc::new(SampleExec::try_new(spec, &self.schema, projection, None, partitions)?))

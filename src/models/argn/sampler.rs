@@ -201,12 +201,12 @@ impl AnyOrderSampler for Sampler {
         Ok(out)
     }
 
-    fn log_probability(&mut self, known: &KnownCodes) -> Result<Vec<f64>> {
+    fn log_probability_of(&mut self, known: &KnownCodes, of: &KnownCodes) -> Result<Vec<f64>> {
         let worker = self.first()?;
         let mut out = Vec::with_capacity(known.rows());
         for first in (0..known.rows()).step_by(TILE) {
-            let part = known.slice(first..(first + TILE).min(known.rows()));
-            out.extend(worker.log_probability(&part)?);
+            let part = first..(first + TILE).min(known.rows());
+            out.extend(worker.log_probability(&known.slice(part.clone()), &of.slice(part))?);
         }
         Ok(out)
     }
@@ -408,23 +408,26 @@ impl Worker {
         Ok(out)
     }
 
-    /// Log-probabilities of the known codes of up to [`TILE`] rows: the chain rule in the table's order.
-    fn log_probability(&mut self, known: &KnownCodes) -> Result<Vec<f64>> {
+    /// Log-probabilities of the codes that `of` has in up to [`TILE`] rows: the chain rule in the table's order.
+    fn log_probability(&mut self, known: &KnownCodes, of: &KnownCodes) -> Result<Vec<f64>> {
         use_threads(1);
         let _guard = tch::no_grad_guard();
         self.forget()?;
         let mut out = vec![0f64; known.rows()];
         for k in 0..self.columns.len() {
-            let Some(codes) = known.subcolumn(k) else { continue };
-            self.hidden(k, known.rows())?;
-            for first in (0..known.rows()).step_by(rows_at_once(&self.columns[k])) {
-                let rows = first..(first + rows_at_once(&self.columns[k])).min(known.rows());
-                let logs = self.log_probabilities(k, rows.clone())?;
-                for (row, logs) in rows.zip(logs.chunks(self.columns[k].cardinality)) {
-                    out[row] += logs.get(codes[row] as usize).map_or(0.0, |&log| f64::from(log));
+            if let Some(codes) = of.subcolumn(k).filter(|_| k >= self.given) {
+                self.hidden(k, known.rows())?;
+                for first in (0..known.rows()).step_by(rows_at_once(&self.columns[k])) {
+                    let rows = first..(first + rows_at_once(&self.columns[k])).min(known.rows());
+                    let logs = self.log_probabilities(k, rows.clone())?;
+                    for (row, logs) in rows.zip(logs.chunks(self.columns[k].cardinality)) {
+                        out[row] += logs.get(codes[row] as usize).map_or(0.0, |&log| f64::from(log));
+                    }
                 }
             }
-            self.know(k, codes)?;
+            if let Some(codes) = known.subcolumn(k) {
+                self.know(k, codes)?;
+            }
         }
         Ok(out)
     }

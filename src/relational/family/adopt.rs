@@ -12,6 +12,7 @@ use arrow::{
     array::{ArrayRef, RecordBatch, UInt32Array},
     compute::{cast, take},
 };
+use std::collections::BTreeMap;
 
 impl Family {
     /// By foreign key that refers to the table, the number of children that each of `rows` would have: drawn from what the
@@ -44,7 +45,7 @@ impl Family {
             let chunk = Chunk { owners: 0..degrees.len(), rows: 0..count as u64 };
             let segment =
                 Segment { number: 0, rows: count as u64, parents: Vec::new(), degrees, context, chunks: Vec::new() };
-            let mut draft = Draft { segment: &segment, chunk: &chunk, drawn: Vec::new(), parents: Vec::new() };
+            let mut draft = Draft::new(&segment, &chunk);
             let first = self.joint.own.start;
             let known: Vec<_> = known.into_iter().map(|(at, codes)| (first + at, codes)).collect();
             self.rounds(&mut *sampler, &mut draft, &noise, &known)?;
@@ -66,7 +67,7 @@ impl Family {
             own
         };
         let names: Vec<String> = (0..self.relations.children.len()).map(degree_column).collect();
-        let drawn = self.decode(&own, 0, &names)?;
+        let drawn = self.decode(&own, 0, &names, &BTreeMap::new())?;
         let mut back = vec![0u32; count];
         order.iter().enumerate().for_each(|(place, &row)| back[row as usize] = place as u32);
         let back = UInt32Array::from(back);

@@ -18,8 +18,15 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(super) type Columns = BTreeMap<String, ArrayRef>;
 
 impl Family {
-    /// The encoder's columns among `columns`, and those that keys and trees need, decoded.
-    pub(super) fn decode(&self, own: &EncodedRows, first: u64, columns: &[String]) -> Result<RecordBatch> {
+    /// The encoder's columns among `columns`, and those that keys and trees need, decoded; columns that follow others follow
+    /// the values that are `given` of these, by their place in the encoder's schema.
+    pub(super) fn decode(
+        &self,
+        own: &EncodedRows,
+        first: u64,
+        columns: &[String],
+        given: &BTreeMap<usize, ArrayRef>,
+    ) -> Result<RecordBatch> {
         let schema = self.encoder.schema();
         let mut wanted: Vec<usize> = columns.iter().filter_map(|name| schema.index_of(name).ok()).collect();
         for (_, unique) in self.drawn_keys() {
@@ -47,7 +54,8 @@ impl Family {
                 to.fill(BLOCK_ROWS);
             }
             encoded.rows = BLOCK_ROWS;
-            batches.push(self.encoder.decode(block, &encoded, part.clone(), &wanted, &self.noise)?);
+            let given = given.iter().map(|(&at, values)| (at, values.slice(taken, part.len()))).collect();
+            batches.push(self.encoder.decode_given(block, &encoded, part.clone(), &wanted, &self.noise, &given)?);
             taken += part.len();
         }
         let schema = Arc::new(schema.project(&wanted)?);

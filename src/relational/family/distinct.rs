@@ -19,7 +19,10 @@ use arrow::{
     compute::{CastOptions, cast, cast_with_options, concat, max, min, take},
     datatypes::{DataType, Int64Type},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// The parts of a key that the model draws, no two rows having the same as far as there are enough of them.
 struct Distinct {
@@ -50,7 +53,7 @@ impl Family {
             return Ok(Vec::new());
         }
         let rows = own.rows;
-        let decoded = self.decode(own, first, &[])?;
+        let decoded = self.decode(own, first, &[], &BTreeMap::new())?;
         let mut own = columns(&decoded);
         let keys = self.keys(draft, &mut own)?;
         let mut moved = false;

@@ -6,16 +6,20 @@
 //! parents    which parents its rows get; overlap, where foreign keys share columns
 //! assemble   codes and parents ──► the table's columns; distinct, where the model draws parts of keys
 //! adopt      parents that no model generated
+//! complete   rows of which something is given; places, where they could be
 //! ```
 
 mod adopt;
 mod assemble;
+mod complete;
 mod distinct;
 mod overlap;
 mod parents;
+mod places;
 mod rounds;
 mod segment;
 
+pub use complete::Completion;
 pub use segment::{ParentRows, Segment};
 
 use super::{Joint, NONE, Relations};
@@ -30,7 +34,7 @@ use arrow::{
     compute::take,
 };
 use segment::Chunk;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A model of a related table, ready to generate.
 #[derive(Debug, Clone)]
@@ -69,6 +73,17 @@ struct Draft<'a> {
     drawn: Vec<SubColumnData>,
     /// Per reference, the parent of each row.
     parents: Vec<Vec<u32>>,
+    /// Per reference, the parent that each row names, or [`NONE`]; empty where none does.
+    named: Vec<Vec<u32>>,
+    /// Whether something of the rows is given: their wishes then count for more than how often parents are referred to.
+    given: bool,
+}
+
+impl<'a> Draft<'a> {
+    /// Nothing drawn yet.
+    fn new(segment: &'a Segment, chunk: &'a Chunk) -> Self {
+        Self { segment, chunk, drawn: Vec::new(), parents: Vec::new(), named: Vec::new(), given: false }
+    }
 }
 
 impl Family {
@@ -116,7 +131,7 @@ impl Family {
         let rows = usize::try_from(chunk.rows.end - chunk.rows.start).unwrap_or(usize::MAX);
         let noise = self.noise.part(&format!("segment {} chunk {number}", segment.number));
         let first = segment.number * segment.rows + chunk.rows.start;
-        let mut draft = Draft { segment, chunk, drawn: Vec::new(), parents: Vec::new() };
+        let mut draft = Draft::new(segment, chunk);
         let own = match &mut generator.0 {
             Sampler::Given(sampler) => {
                 self.rounds(&mut **sampler, &mut draft, &noise.part("wish"), &[])?;
@@ -144,7 +159,7 @@ impl Family {
                 }
             }
         };
-        let decoded = self.decode(&own, first, columns)?;
+        let decoded = self.decode(&own, first, columns, &BTreeMap::new())?;
         self.assemble(&mut draft, &decoded, columns, (first, rows), &noise)
     }
 }

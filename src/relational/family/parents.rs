@@ -1,6 +1,6 @@
 //! Which parents the rows of a chunk get.
 
-use super::{Draft, Family, segment::Parents};
+use super::{Draft, Family, overlap::Groups, segment::Parents};
 use crate::{
     Result, SynthError,
     encode::SubColumnData,
@@ -8,8 +8,12 @@ use crate::{
     relational::{
         NONE, Reference, Role,
         matching::{Attribute, assign},
+        slots::Slots,
     },
 };
+
+/// Slots for each row of which something is given.
+const PLENTY: usize = 16;
 
 impl Family {
     /// Chooses the parents of all references that have slots.
@@ -24,13 +28,19 @@ impl Family {
                     let none = parents.rows.num_rows() as u32;
                     owners.iter().map(|&owner| if owner < none { owner } else { NONE }).collect()
                 }
-                (_, Some(Parents { slots: Some(slots), attributes, rows })) => {
-                    let parents = rows.num_rows() as u32;
-                    let share = slots.share(draft.chunk.rows.clone());
-                    self.match_one(draft, (at, reference), (&share, attributes, parents), &owners, noise)?
+                (_, Some(Parents { slots: Some(slots), attributes, rows: of_parents })) => {
+                    let parents = of_parents.num_rows() as u32;
+                    let groups = if chooses(reference) { self.groups(draft, at)? } else { None };
+                    let share = match &groups {
+                        None if draft.given => plenty(slots, rows),
+                        _ => slots.share(draft.chunk.rows.clone()),
+                    };
+                    self.match_one(draft, (at, reference, groups), (&share, attributes, parents), &owners, noise)?
                 }
                 _ => vec![NONE; rows],
             };
+            let named = draft.named.get(at).into_iter().flatten();
+            draft.parents[at].iter_mut().zip(named).filter(|(_, named)| **named != NONE).for_each(|(p, &n)| *p = n);
         }
         Ok(())
     }
@@ -45,11 +55,12 @@ impl Family {
     fn match_one(
         &self,
         draft: &Draft<'_>,
-        (at, reference): (usize, &Reference),
+        (at, reference, groups): (usize, &Reference, Option<Groups>),
         (slots, actual, parents): (&[u32], &[Vec<u32>], u32),
         owners: &[u32],
         noise: &Noise,
     ) -> Result<Vec<u32>> {
+        let rows = usize::try_from(draft.chunk.rows.end - draft.chunk.rows.start).unwrap_or(usize::MAX);
         let range = self.joint.attributes[at].clone();
         let shift = self.joint.layout.given;
         let codes = |subcolumn: usize| draft.drawn.get(subcolumn - shift).map_or_else(Vec::new, SubColumnData::codes);
@@ -60,7 +71,7 @@ impl Family {
             Some(codes) if !attributes.is_empty() => {
                 codes.iter().map(|&code| code == self.joint.none(range.start)).collect()
             }
-            _ => vec![false; slots.len()],
+            _ => vec![false; rows],
         };
         let mut bits = vec![0u32; slots.len()];
         noise.purpose(&format!("matching/{at}")).fill_u32(0, &mut bits);
@@ -75,8 +86,6 @@ impl Family {
             })
         });
         let distinct = pair.then_some(owners);
-        let chooses = matches!(reference.role, Role::Matched(_) | Role::Deferred);
-        let groups = if chooses { self.groups(draft, at)? } else { None };
         let assignment = match groups {
             Some(groups) => groups.assign(slots, &wants_none, &attributes, distinct, &bits),
             None => assign(slots, &wants_none, &attributes, distinct, parents, &bits),
@@ -90,4 +99,17 @@ impl Family {
         }
         Ok(assignment.parents)
     }
+}
+
+/// Whether rows choose a parent of `reference`.
+fn chooses(reference: &Reference) -> bool {
+    matches!(reference.role, Role::Matched(_) | Role::Deferred)
+}
+
+/// Slots in the parents' proportions, many more than `rows`: rows of which something is given do not wish for parents as
+/// often as others do.
+fn plenty(slots: &Slots, rows: usize) -> Vec<u32> {
+    let all = slots.share(0..slots.rows());
+    let count = (PLENTY * rows).max(all.len());
+    all.into_iter().cycle().take(count).collect()
 }

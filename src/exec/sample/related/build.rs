@@ -1,7 +1,7 @@
 //! Which plans a sample takes.
 
 use super::{
-    AdoptExec, RelatedExec,
+    AdoptExec, CompleteExec, RelatedExec,
     adopt::Owner,
     plan::{Input, Tasks},
 };
@@ -69,24 +69,26 @@ pub(in crate::exec::sample) async fn plan_related(
     let builder = Builder { store: &store, spec, segments, parents, session, used: Mutex::default() };
     let row_id = projection.iter().position(|&column| spec.row_id && column == 0);
     let plan = builder.related(&manifest, columns, row_id, tasks, true).await?;
-    let used = builder.used.into_inner();
-    match parents.0.iter().find(|parent| !used.contains(&parent.name)) {
-        None => Ok(plan),
-        Some(parent) => {
-            let relations = manifest.relations.iter();
-            let names: BTreeSet<&str> =
-                relations.flat_map(|relations| &relations.references).map(|key| key.parent.as_str()).collect();
-            Err(fault(
-                format!("`{}` as `{}`", parent.table, parent.name),
-                format!(
-                    "tables that stand for parents of `{}`: {} (`my_table AS {}`)",
-                    manifest.name,
-                    names.iter().copied().collect::<Vec<_>>().join(", "),
-                    names.first().copied().unwrap_or("parent")
-                ),
-            ))
-        }
-    }
+    builder.check_used(&manifest)?;
+    Ok(plan)
+}
+
+/// The plan of the columns `projection` of the rows of `given`, completed. Their parents are those of the first segment, or
+/// tables.
+pub(in crate::exec::sample) async fn plan_completed(
+    spec: &SampleSpec,
+    manifest: Arc<Manifest>,
+    (parents, session): (&Parents, &dyn Session),
+    projection: Vec<usize>,
+    given: Arc<dyn ExecutionPlan>,
+) -> Result<CompleteExec> {
+    let store = ModelStore::open(&spec.store)?;
+    let session = Some(session);
+    let builder = Builder { store: &store, spec, segments: 0..1, parents, session, used: Mutex::default() };
+    let inputs = builder.inputs(&manifest, &[], true).await?;
+    builder.check_used(&manifest)?;
+    let rows = segment_rows(&manifest, spec.scale);
+    CompleteExec::try_new(spec.clone(), manifest, projection, rows, given, inputs)
 }
 
 fn fault(given: String, expected: String) -> SynthError {
@@ -126,19 +128,41 @@ impl Builder<'_> {
         last: bool,
     ) -> BoxFuture<'a, Result<Arc<dyn ExecutionPlan>>> {
         Box::pin(async move {
-            let relations = manifest
-                .relations
-                .as_ref()
-                .ok_or_else(|| SynthError::Internal("a model without relations".to_owned()))?;
-            let mut inputs = Vec::new();
-            for (number, reference) in relations.references.iter().enumerate() {
-                if relations.needs_parents(reference, last) {
-                    inputs.push(self.input(manifest, relations, (number, reference), &columns).await?);
-                }
-            }
+            let inputs = self.inputs(manifest, &columns, last).await?;
             let spec = self.spec_of(manifest, tasks.rows());
             Ok(Arc::new(RelatedExec::try_new(spec, Arc::clone(manifest), columns, row_id, tasks, inputs)?) as _)
         })
+    }
+
+    /// The parents of `manifest`'s table, of which `columns` are wanted.
+    async fn inputs(&self, manifest: &Manifest, columns: &[String], last: bool) -> Result<Vec<Input>> {
+        let relations =
+            manifest.relations.as_ref().ok_or_else(|| SynthError::Internal("a model without relations".to_owned()))?;
+        let mut inputs = Vec::new();
+        for (number, reference) in relations.references.iter().enumerate() {
+            if relations.needs_parents(reference, last) {
+                inputs.push(self.input(manifest, relations, (number, reference), columns).await?);
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// Every table that stands for a parent must have been asked for.
+    fn check_used(&self, manifest: &Manifest) -> Result<()> {
+        let used = self.used.lock();
+        let Some(parent) = self.parents.0.iter().find(|parent| !used.contains(&parent.name)) else { return Ok(()) };
+        let relations = manifest.relations.iter();
+        let names: BTreeSet<&str> =
+            relations.flat_map(|relations| &relations.references).map(|key| key.parent.as_str()).collect();
+        Err(fault(
+            format!("`{}` as `{}`", parent.table, parent.name),
+            format!(
+                "tables that stand for parents of `{}`: {} (`my_table AS {}`)",
+                manifest.name,
+                names.iter().copied().collect::<Vec<_>>().join(", "),
+                names.first().copied().unwrap_or("parent")
+            ),
+        ))
     }
 
     fn spec_of(&self, manifest: &Manifest, rows: Range<u64>) -> SampleSpec {

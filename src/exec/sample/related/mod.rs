@@ -8,13 +8,16 @@
 //! ```
 //!
 //! A parent may also be a table (`parent => …`), which [`AdoptExec`] takes for what its model would generate.
+//! Rows of the table itself that are given (`given => …`) are completed by [`CompleteExec`], whose children are the parents, too.
 
 mod adopt;
 mod build;
+mod complete;
 mod plan;
 mod shared;
 
 pub use adopt::AdoptExec;
 pub(in crate::exec) use build::segment_rows;
-pub(super) use build::{Part, is_related, plan_related};
+pub(super) use build::{Part, is_related, plan_completed, plan_related};
+pub use complete::CompleteExec;
 pub use plan::RelatedExec;

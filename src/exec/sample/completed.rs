@@ -1,0 +1,109 @@
+//! Given rows of a related table, completed, as a table.
+
+use super::{CompleteExec, Parents, SampleSpec, related::plan_completed};
+use crate::{Result, SynthError, exec::source::ordered_scan, store::Manifest};
+use arrow::{compute::can_cast_types, datatypes::SchemaRef};
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{Session, TableProvider},
+    common::TableReference,
+    error::Result as DataFusionResult,
+    logical_expr::{Expr, TableType},
+    physical_plan::ExecutionPlan,
+};
+use std::sync::Arc;
+
+/// What `synth_sample` returns where `given` is a table and the model's rows depend on those of other tables.
+#[derive(Debug)]
+pub struct CompletedTable {
+    spec: SampleSpec,
+    manifest: Arc<Manifest>,
+    parents: Parents,
+    reference: TableReference,
+    given: Arc<dyn TableProvider>,
+}
+
+impl CompletedTable {
+    /// The rows of `given`, which is called `reference`, completed.
+    ///
+    /// # Errors
+    /// Columns that the model's table does not have, or that cannot be cast; a part of a foreign key without the rest.
+    pub fn new(
+        spec: SampleSpec,
+        manifest: Arc<Manifest>,
+        parents: Parents,
+        (reference, given): (TableReference, Arc<dyn TableProvider>),
+    ) -> Result<Self> {
+        let (schema, wanted) = (given.schema(), manifest.schema());
+        let names = || wanted.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
+        let foreign = schema.fields().iter().map(|field| field.name().as_str());
+        let foreign: Vec<&str> = foreign.filter(|name| wanted.field_with_name(name).is_err()).collect();
+        let fault = |given: String, expected: String| SynthError::Argument {
+            function: "synth_sample".to_owned(),
+            argument: "given".to_owned(),
+            given,
+            expected,
+        };
+        if !foreign.is_empty() || schema.fields().is_empty() {
+            let what = match foreign.as_slice() {
+                [] => "a table without columns".to_owned(),
+                foreign => {
+                    format!("a table with columns that `{}` does not have: {}", manifest.name, foreign.join(", "))
+                }
+            };
+            return Err(fault(what, format!("columns of the model: {}", names())));
+        }
+        for field in schema.fields() {
+            let wanted = wanted.field_with_name(field.name())?;
+            if !can_cast_types(field.data_type(), wanted.data_type()) {
+                return Err(SynthError::Column {
+                    column: field.name().clone(),
+                    reason: format!("synth_sample: it is {}, the model's is {}", field.data_type(), wanted.data_type()),
+                    way_out: "cast it in a view, or leave it out".to_owned(),
+                });
+            }
+        }
+        let has = |name: &String| schema.field_with_name(name).is_ok();
+        let keys: Vec<&Vec<String>> =
+            manifest.relations.iter().flat_map(|relations| &relations.references).map(|key| &key.columns).collect();
+        for field in schema.fields() {
+            let mut of = keys.iter().filter(|key| key.contains(field.name())).peekable();
+            if let Some(key) = of.peek().map(|key| key.join(", "))
+                && !of.any(|key| key.iter().all(has))
+            {
+                let what = format!("`{}`, a part of the foreign key ({key}), without the rest", field.name());
+                return Err(fault(what, "all of its columns, or none".to_owned()));
+            }
+        }
+        Ok(Self { spec, manifest, parents, reference, given })
+    }
+}
+
+#[async_trait]
+impl TableProvider for CompletedTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.manifest.schema())
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let projection = projection.cloned().unwrap_or_else(|| (0..self.schema().fields().len()).collect());
+        let given = ordered_scan(session, self.reference.clone(), Arc::clone(&self.given), None).await?;
+        let mut spec = self.spec.clone();
+        if let (false, Some(limit)) = (spec.rows == SampleSpec::ALL, limit) {
+            spec.rows = spec.rows.min(limit as u64);
+        }
+        let parents = (&self.parents, session);
+        let plan: CompleteExec = plan_completed(&spec, Arc::clone(&self.manifest), parents, projection, given).await?;
+        Ok(Arc::new(plan))
+    }
+}

@@ -1,0 +1,243 @@
+//! The plan of given rows of a related table, completed.
+
+use super::plan::Input;
+use crate::{
+    Result as SynthResult, SynthError,
+    exec::sample::SampleSpec,
+    models::SamplerSettings,
+    noise::Noise,
+    relational::{Family, ParentRows},
+    store::{Manifest, off_worker},
+};
+use arrow::{
+    array::{RecordBatch, UInt32Array},
+    compute::{CastOptions, cast_with_options, concat_batches, take_record_batch},
+    datatypes::Schema,
+};
+use datafusion::{
+    common::{Statistics, assert_or_internal_err, internal_err, stats::Precision, tree_node::TreeNodeRecursion},
+    error::{DataFusionError, Result},
+    execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryConsumer},
+    physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr},
+    physical_plan::{
+        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+        collect, collect_partitioned,
+        execution_plan::{Boundedness, EmissionType, EvaluationType, SchedulingType},
+        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput},
+        statistics::StatisticsArgs,
+        stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
+    },
+};
+use futures::TryStreamExt;
+use std::{fmt, sync::Arc};
+use tokio::sync::mpsc::Sender;
+
+/// Batches that may wait for the consumer.
+const QUEUE: usize = 2;
+/// Rows completed together.
+const AT_ONCE: u64 = 1 << 12;
+
+/// Completes the rows of its first child; the others are the parents. One partition, in the order of the rows.
+#[derive(Debug, Clone)]
+pub struct CompleteExec {
+    /// What is sampled: its rows are those of the table, over and over, or as many as that has.
+    spec: SampleSpec,
+    manifest: Arc<Manifest>,
+    /// The columns of the table, of which `projection` come out.
+    projection: Vec<usize>,
+    /// Children of the parents.
+    all: u64,
+    given: Arc<dyn ExecutionPlan>,
+    parents: Vec<Input>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl CompleteExec {
+    pub(super) fn try_new(
+        spec: SampleSpec,
+        manifest: Arc<Manifest>,
+        projection: Vec<usize>,
+        all: u64,
+        given: Arc<dyn ExecutionPlan>,
+        parents: Vec<Input>,
+    ) -> SynthResult<Self> {
+        let schema = Arc::new(manifest.schema().project(&projection)?);
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        )
+        .with_scheduling_type(SchedulingType::Cooperative)
+        .with_evaluation_type(EvaluationType::Lazy);
+        let (properties, metrics) = (Arc::new(properties), ExecutionPlanMetricsSet::new());
+        Ok(Self { spec, manifest, projection, all, given, parents, properties, metrics })
+    }
+
+    /// The given rows, of the types of the model's table.
+    async fn rows(&self, context: &Arc<TaskContext>) -> SynthResult<RecordBatch> {
+        // In the table's order: partition after partition.
+        let parts = collect_partitioned(Arc::clone(&self.given), Arc::clone(context)).await?;
+        let rows = concat_batches(&self.given.schema(), parts.iter().flatten())?;
+        let (mut fields, mut columns) = (Vec::new(), Vec::new());
+        for (field, values) in rows.schema().fields().iter().zip(rows.columns()) {
+            let wanted = self.manifest.schema().field_with_name(field.name())?;
+            let exact = CastOptions { safe: false, ..CastOptions::default() };
+            let cast = cast_with_options(values, wanted.data_type(), &exact).map_err(|error| SynthError::Column {
+                column: field.name().clone(),
+                reason: format!("synth_sample: {} does not fit {}: {error}", field.data_type(), wanted.data_type()),
+                way_out: "cast it in a view, or leave it out".to_owned(),
+            })?;
+            fields.push(wanted.clone().with_nullable(true));
+            columns.push(cast);
+        }
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    }
+
+    async fn run(self, context: Arc<TaskContext>, out: Sender<Result<RecordBatch>>) -> SynthResult<()> {
+        let metrics = BaselineMetrics::new(&self.metrics, 0);
+        let reservation = MemoryConsumer::new("CompleteExec").register(context.memory_pool());
+        let given = self.rows(&context).await?;
+        let wanted = if self.spec.rows == SampleSpec::ALL { given.num_rows() as u64 } else { self.spec.rows };
+        if given.num_rows() == 0 && wanted > 0 {
+            return Err(SynthError::NoRows { reason: "the table of given rows is empty".to_owned() });
+        }
+        let stored = self.spec.stored().await?;
+        let relations = stored.manifest.relations.clone();
+        let relations = relations.ok_or_else(|| SynthError::Internal("a model without relations".to_owned()))?;
+        let mut parents: Vec<Option<ParentRows>> = vec![None; relations.references.len()];
+        for input in &self.parents {
+            let batches = collect(Arc::clone(&input.plan), Arc::clone(&context)).await?;
+            parents[input.reference] = Some(ParentRows {
+                rows: concat_batches(&input.plan.schema(), &batches)?,
+                degree: input.degree,
+                adopted: input.first.is_none(),
+            });
+        }
+        let held = parents.iter().flatten().map(|parents| parents.rows.get_array_memory_size()).sum::<usize>();
+        reservation.try_grow(given.get_array_memory_size() + held + stored.model.sampler_memory())?;
+        let noise = Noise::new(self.spec.seed, self.spec.content_hash.as_bytes());
+        let (encoder, model) = (stored.manifest.encoder.clone(), Arc::clone(&stored.model));
+        let family = Arc::new(Family::new(Arc::new(relations), encoder, model, noise)?);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let settings = SamplerSettings {
+            temperature: self.spec.temperature,
+            ..SamplerSettings::new(self.spec.device, self.spec.threads.unwrap_or(cores))
+        };
+        let all = self.all;
+        let ready = {
+            let family = Arc::clone(&family);
+            move || family.completion(all, parents, &settings)
+        };
+        let mut completion = off_worker(ready).await?;
+        let batch_rows = context.session_config().batch_size().max(1);
+        let step = all.clamp(1, AT_ONCE);
+        for first in (0..wanted).step_by(step as usize) {
+            let timer = metrics.elapsed_compute().timer();
+            // All rows of the table, or as many as are completed together: what is cut off then does not change the others.
+            let end = if self.spec.rows == SampleSpec::ALL { (first + step).min(wanted) } else { first + step };
+            let again = |row: u64| (row % given.num_rows() as u64) as u32;
+            let rows = take_record_batch(&given, &UInt32Array::from_iter_values((first..end).map(again)))?;
+            let family = Arc::clone(&family);
+            let work = move || {
+                let rows = family.complete(&mut completion, &rows, first)?;
+                Ok::<_, SynthError>((completion, rows))
+            };
+            let (with, completed) = off_worker(work).await?;
+            completion = with;
+            let completed = completed.slice(0, (wanted - first).min(end - first) as usize).project(&self.projection)?;
+            timer.done();
+            for offset in (0..completed.num_rows()).step_by(batch_rows) {
+                let part = completed.slice(offset, batch_rows.min(completed.num_rows() - offset));
+                if out.send(Ok(part.record_output(&metrics))).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DisplayAs for CompleteExec {
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let schema = self.given.schema();
+        let given: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let (given, schema) = (given.join(", "), self.schema());
+        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        match format {
+            DisplayFormatType::TreeRender => writeln!(f, "model={}\ngiven={given}", self.spec.model),
+            _ => write!(f, "CompleteExec: {}, given=[{given}], projection=[{}]", self.spec, columns.join(", ")),
+        }
+    }
+}
+
+impl ExecutionPlan for CompleteExec {
+    fn name(&self) -> &'static str {
+        "CompleteExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        std::iter::once(&self.given).chain(self.parents.iter().map(|input| &input.plan)).collect()
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false; self.children().len()]
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        assert_or_internal_err!(children.len() == self.children().len(), "CompleteExec has another number of children");
+        let mut plan = Arc::unwrap_or_clone(self);
+        let places = std::iter::once(&mut plan.given).chain(plan.parents.iter_mut().map(|input| &mut input.plan));
+        for (place, child) in places.zip(children) {
+            *place = child;
+        }
+        Ok(Arc::new(plan))
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        if partition != 0 {
+            return internal_err!("no partition {partition} in {}", self.name());
+        }
+        let (plan, schema) = (self.clone(), self.schema());
+        let start = async move {
+            let mut builder = RecordBatchReceiverStreamBuilder::new(schema, QUEUE);
+            let out = builder.tx();
+            builder.spawn(async move { plan.run(context, out).await.map_err(DataFusionError::from) });
+            Ok::<_, DataFusionError>(builder.build())
+        };
+        // Nothing happens before the first poll.
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), futures::stream::once(start).try_flatten())))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn statistics_from_inputs(&self, _inputs: &[Arc<Statistics>], _args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema());
+        if self.spec.rows != SampleSpec::ALL {
+            statistics.num_rows = Precision::Inexact(usize::try_from(self.spec.rows).unwrap_or(usize::MAX));
+        }
+        Ok(Arc::new(statistics))
+    }
+}

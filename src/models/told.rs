@@ -1,0 +1,58 @@
+//! Codes of which something is told without being known: several of them will do.
+
+use super::AnyOrderSampler;
+use crate::{
+    Result,
+    encode::{Among, KnownCodes, UNKNOWN},
+    noise::Noise,
+};
+
+/// The probabilities of the codes of a sub-column by row, where one of several will do and which is not known.
+///
+/// # Errors
+/// libtorch failed.
+pub fn probabilities(
+    sampler: &mut dyn AnyOrderSampler,
+    among: &Among,
+    known: &KnownCodes,
+) -> Result<Vec<Option<Vec<f64>>>> {
+    let codes = among.codes(known);
+    let open = |row: usize| among.allowed[row].as_ref().filter(|allowed| codes[row] == UNKNOWN && allowed.len() > 1);
+    if (0..codes.len()).all(|row| open(row).is_none()) {
+        return Ok(vec![None; codes.len()]);
+    }
+    let all = sampler.distribution(known, among.subcolumn)?;
+    let width = all.len() / codes.len();
+    let of_row = |row: usize| {
+        let allowed = open(row)?.iter();
+        Some(allowed.map(|&code| f64::from(all[row * width + code as usize])).collect())
+    };
+    Ok((0..codes.len()).map(of_row).collect())
+}
+
+/// Draws the codes of a sub-column of which several will do, given all that is known.
+///
+/// # Errors
+/// libtorch failed.
+pub fn draw(
+    sampler: &mut dyn AnyOrderSampler,
+    among: &Among,
+    known: &mut KnownCodes,
+    (block, noise): (u64, &Noise),
+) -> Result<()> {
+    among.settle(known);
+    let mut codes = among.codes(known);
+    let mut uniform = vec![0f32; codes.len()];
+    noise.purpose(&format!("given/{}", among.subcolumn)).fill_uniform(block, &mut uniform);
+    for (row, weights) in probabilities(sampler, among, known)?.into_iter().enumerate() {
+        let (Some(weights), Some(allowed)) = (weights, &among.allowed[row]) else { continue };
+        let mut left = f64::from(uniform[row]) * weights.iter().sum::<f64>();
+        let chosen = weights.iter().position(|weight| {
+            left -= weight;
+            left < 0.0
+        });
+        codes[row] = allowed[chosen.unwrap_or(0)];
+    }
+    known.set(among.subcolumn, codes);
+    Ok(())
+}

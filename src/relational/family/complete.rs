@@ -1,0 +1,462 @@
+//! Rows of which something is given, completed.
+//!
+//! A network that is given a context has learned one order of the columns. What it knows of the first ones given the last is
+//! had by sampling-importance-resampling (Rubin 1988, "Using the SIR Algorithm to Simulate Posterior Distributions"): of
+//! every row candidates are drawn in the network's order, what is given being put in its place; each weighs as much as what
+//! is given is probable after what was drawn before it; one is chosen by weight. The owner of a row that does not name it is
+//! a part of the candidate.
+
+use super::{
+    Draft, Family, ParentRows, Segment,
+    places::{Place, Places},
+    segment::{Chunk, Parents},
+};
+use crate::{
+    Result, SynthError,
+    encode::{Among, EncodedRows, KnownCodes, SubColumnData, UNKNOWN, Unseen, hash::FixedState},
+    models::{AnyOrderSampler, SamplerSettings, told},
+    noise::{BLOCK_ROWS, Noise, blocks},
+    relational::{NONE, Reference, Unique, any_null, child_counts, look_up, place_code, row_converter},
+};
+use arrow::{
+    array::{ArrayRef, RecordBatch, UInt32Array},
+    compute::{is_not_null, kernels::zip::zip, take},
+    util::display::array_value_to_string,
+};
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::BuildHasher,
+};
+
+/// Candidates for a row; and where they differ in their owners, too.
+const CANDIDATES: usize = 32;
+const OWNERS: usize = 64;
+
+/// What is given of rows.
+pub(super) struct Given {
+    /// Sub-columns of all, and codes.
+    pub(super) known: Vec<(usize, Vec<u32>)>,
+    /// Sub-columns of which several codes will do.
+    pub(super) told: Vec<Among>,
+    /// Values by place in the encoder's schema.
+    pub(super) values: BTreeMap<usize, ArrayRef>,
+}
+
+/// Keys of which rows have the part that the model would draw: no two rows may then have the same owner, too.
+#[derive(Default)]
+struct Taken {
+    /// By row: that part, hashed, if it is given.
+    parts: Vec<Option<u64>>,
+    /// Owners and parts that rows have.
+    keys: HashSet<(u32, u64)>,
+}
+
+/// What rows are completed with.
+pub struct Completion {
+    /// Whose places the rows take.
+    segment: Segment,
+    places: Places,
+    sampler: Box<dyn AnyOrderSampler>,
+    taken: Taken,
+}
+
+impl Family {
+    /// Gets ready to complete rows whose parents are among `parents`, one for each reference that needs any, who have `all`
+    /// children.
+    ///
+    /// # Errors
+    /// A model that does not know every order; parents as for [`Family::segment`]; libtorch failed.
+    pub fn completion(
+        &self,
+        all: u64,
+        parents: Vec<Option<ParentRows>>,
+        settings: &SamplerSettings,
+    ) -> Result<Completion> {
+        let mut sampler = self.model.any_order_sampler(settings)?;
+        let mut segment = self.segment(0, all, parents)?;
+        let drawn = self.siblings(&segment, &mut *sampler)?;
+        let places = Places::new(std::mem::take(&mut segment.context), &segment.degrees, drawn);
+        Ok(Completion { segment, places, sampler, taken: Taken::default() })
+    }
+
+    /// Completes `given`, which has some columns of the table: what is null is drawn, too. They are the rows from number
+    /// `first` on; which other rows they are completed with says which parents are left for them.
+    ///
+    /// # Errors
+    /// A value that the model has never seen; a key that names none of the parents; libtorch failed.
+    pub fn complete(&self, with: &mut Completion, given: &RecordBatch, first: u64) -> Result<RecordBatch> {
+        let Completion { segment, places, sampler, taken } = with;
+        let rows = given.num_rows();
+        let noise = self.noise.part(&format!("given {first}"));
+        let named = self.named(given, segment, first)?;
+        let mut owners = self.relations.owner().and_then(|(at, _)| named.get(at).cloned()).unwrap_or_default();
+        owners.resize(rows, NONE);
+        let count = if owners.contains(&NONE) { OWNERS } else { CANDIDATES };
+        let asked = self.given(given, None, &named, segment)?;
+        let likeness = places.likeness(&asked, rows, self.joint.layout.given);
+        let at = |row: usize, number: usize, bits: u32| match owners[row] {
+            NONE => places.proposed(&likeness, row, number, bits),
+            owner => (places.at(owner, bits), 0.0),
+        };
+        self.take_named(given, &owners, taken)?;
+        let wish = noise.part("wish");
+        let (chosen, drawn) = self.choose(&mut **sampler, (rows, count), at, (places, taken), &asked, &wish)?;
+
+        // Siblings side by side, those without an owner last.
+        let mut order: Vec<u32> = (0..rows as u32).collect();
+        order.sort_by_key(|&row| (chosen[row as usize].owner, chosen[row as usize].number, row));
+        let mut back = vec![0u32; rows];
+        (0..).zip(&order).for_each(|(place, &row)| back[row as usize] = place);
+        let owners: Vec<u32> = chosen.iter().map(|place| place.owner).collect();
+        segment.degrees = child_counts(&owners, segment.degrees.len().max(1));
+        let start = first % (segment.rows.saturating_sub(rows as u64) + 1);
+        let chunk = Chunk { owners: 0..segment.degrees.len(), rows: start..start + rows as u64 };
+        let segment = &*segment;
+        let mut draft = Draft::new(segment, &chunk);
+        draft.given = true;
+        // None of a reference that no row names.
+        let sorted = |named: &Vec<u32>| order.iter().filter_map(|&row| named.get(row as usize).copied()).collect();
+        draft.named = named.iter().map(sorted).collect();
+        draft.drawn = drawn.iter().map(|codes| in_order(codes, &order)).collect();
+        self.match_parents(&mut draft, rows, &noise)?;
+
+        let mut asked = self.given(given, Some(&UInt32Array::from(order.clone())), &draft.named, segment)?;
+        let own = if self.relations.context.is_none() {
+            self.free(&mut **sampler, rows, &asked, &noise.part("rows"))?
+        } else {
+            let attributes = self.known_attributes(&draft);
+            if !attributes.is_empty() {
+                asked.known.retain(|(at, _)| self.joint.own.contains(at));
+                asked.known.extend(attributes);
+                let count = if self.follows(&asked) { 1 } else { CANDIDATES };
+                let at = |row: usize, _, _| (chosen[order[row] as usize], 0.0);
+                let noise = noise.part("rows");
+                let mut free = Taken::default();
+                draft.drawn = self.choose(&mut **sampler, (rows, count), at, (places, &mut free), &asked, &noise)?.1;
+            }
+            self.own_codes(&draft, rows)
+        };
+        let names: Vec<String> = self.relations.schema.fields().iter().map(|field| field.name().clone()).collect();
+        let decoded = self.decode(&own, first, &names, &asked.values)?;
+        let drawn = self.assemble(&mut draft, &decoded, &names, (first, rows), &noise)?.rows;
+        let back = UInt32Array::from(back);
+        let column = |(name, drawn): (&String, &ArrayRef)| -> Result<ArrayRef> {
+            let drawn = take(drawn, &back, None)?;
+            Ok(match given.column_by_name(name) {
+                Some(given) => zip(&is_not_null(given)?, given, &drawn)?,
+                None => drawn,
+            })
+        };
+        let columns = names.iter().zip(drawn.columns()).map(column).collect::<Result<_>>()?;
+        Ok(RecordBatch::try_new(drawn.schema(), columns)?)
+    }
+
+    /// Of a key that is made of the owner and of what the model would draw, takes the parts that are given, and the keys of
+    /// rows whose `owners` are named.
+    fn take_named(&self, given: &RecordBatch, owners: &[u32], taken: &mut Taken) -> Result<()> {
+        taken.parts.clear();
+        let Some((_, owner)) = self.relations.owner() else { return Ok(()) };
+        let of_owner = |unique: &Unique| {
+            let all = |name: &String| owner.columns.contains(name) || unique.drawn.contains(name);
+            owner.columns.iter().all(|name| unique.columns.contains(name)) && unique.columns.iter().all(all)
+        };
+        let Some((_, unique)) = self.drawn_keys().find(|(_, unique)| of_owner(unique)) else { return Ok(()) };
+        let parts: Vec<ArrayRef> = unique.drawn.iter().filter_map(|name| given.column_by_name(name).cloned()).collect();
+        if parts.len() < unique.drawn.len() {
+            return Ok(());
+        }
+        let values = row_converter(&parts)?.convert_columns(&parts)?;
+        let part = |(row, null)| if null { None } else { Some(FixedState.hash_one(values.row(row))) };
+        taken.parts.extend(any_null(given, &unique.drawn)?.into_iter().enumerate().map(part));
+        let named = owners.iter().zip(&taken.parts).filter(|(owner, _)| **owner != NONE);
+        taken.keys.extend(named.filter_map(|(&owner, part)| Some((owner, (*part)?))));
+        Ok(())
+    }
+
+    /// Per reference, the parents that rows name.
+    fn named(&self, given: &RecordBatch, segment: &Segment, first: u64) -> Result<Vec<Vec<u32>>> {
+        let of_reference = |(reference, parents): (&Reference, &Option<Parents>)| -> Result<Vec<u32>> {
+            let all = reference.columns.iter().all(|name| given.column_by_name(name).is_some());
+            let Some(parents) = parents.as_ref().filter(|_| all) else { return Ok(Vec::new()) };
+            let named = look_up((given, &reference.columns), (&parents.rows, &reference.parent_columns))?;
+            let nulls = any_null(given, &reference.columns)?;
+            match (0..named.len()).find(|&row| named[row] == NONE && !nulls[row]) {
+                None => Ok(named),
+                Some(row) => Err(self.unknown_parent(given, reference, row, first)),
+            }
+        };
+        self.relations.references.iter().zip(&segment.parents).map(of_reference).collect()
+    }
+
+    fn unknown_parent(&self, given: &RecordBatch, reference: &Reference, row: usize, first: u64) -> SynthError {
+        let value = |name: &String| {
+            let value = given.column_by_name(name).map(|values| array_value_to_string(values, row));
+            value.and_then(|value| value.ok()).unwrap_or_default()
+        };
+        let values: Vec<String> = reference.columns.iter().map(value).collect();
+        SynthError::Argument {
+            function: "synth_sample".to_owned(),
+            argument: "given".to_owned(),
+            given: format!(
+                "({}) = ({}) in row {}",
+                reference.columns.join(", "),
+                values.join(", "),
+                first + row as u64 + 1
+            ),
+            expected: format!(
+                "keys of `{parent}`: of the rows that its model generates, or of a table (parent => 'my_table AS {parent}')",
+                parent = reference.parent
+            ),
+        }
+    }
+
+    /// What is given of the rows, in the order `order`; the parents that they name are `named`, in that order already.
+    fn given(
+        &self,
+        rows: &RecordBatch,
+        order: Option<&UInt32Array>,
+        named: &[Vec<u32>],
+        segment: &Segment,
+    ) -> Result<Given> {
+        let of_key = |name: &String| self.relations.references.iter().any(|key| key.columns.contains(name));
+        let (mut columns, mut arrays) = (Vec::new(), Vec::new());
+        for (at, field) in self.encoder.schema().fields().iter().enumerate() {
+            if let Some(values) = rows.column_by_name(field.name()).filter(|_| !of_key(field.name())) {
+                columns.push(at);
+                arrays.push(match order {
+                    Some(order) => take(values, order, None)?,
+                    None => ArrayRef::clone(values),
+                });
+            }
+        }
+        let of_function = |error| match error {
+            SynthError::Column { column, reason, .. } => SynthError::Column {
+                column,
+                reason: format!("synth_sample: {reason}"),
+                way_out: "give rows of values that the table has, or train with such rows".to_owned(),
+            },
+            other => other,
+        };
+        let count = rows.num_rows();
+        let mut codes = self.encoder.known(&columns, &arrays, count, Unseen::Refuse).map_err(of_function)?;
+        let mut told = self.encoder.among(&columns, &arrays, count, Unseen::Refuse).map_err(of_function)?;
+        let first = self.joint.own.start;
+        for among in &mut told {
+            among.settle(&mut codes);
+            among.subcolumn += first;
+        }
+        let own = 0..self.encoder.layout().subcolumns.len();
+        let mut known: Vec<_> = own.filter_map(|at| Some((first + at, codes.subcolumn(at)?.to_vec()))).collect();
+        for ((range, named), parents) in self.joint.attributes.iter().zip(named).zip(&segment.parents) {
+            let Some(parents) = parents.as_ref().filter(|_| !named.is_empty()) else { continue };
+            for (at, codes) in range.clone().zip(&parents.attributes) {
+                let code = |&row: &u32| codes.get(row as usize).copied().unwrap_or(UNKNOWN);
+                known.push((at, named.iter().map(code).collect()));
+            }
+        }
+        Ok(Given { known, told, values: columns.into_iter().zip(arrays).collect() })
+    }
+
+    /// The rows of a segment, whose places others take; none if rows do not know their family.
+    fn siblings(&self, segment: &Segment, sampler: &mut dyn AnyOrderSampler) -> Result<Vec<SubColumnData>> {
+        if self.relations.context.is_none() {
+            return Ok(Vec::new());
+        }
+        let chunk = Chunk { owners: 0..segment.degrees.len(), rows: 0..segment.rows };
+        let mut draft = Draft::new(segment, &chunk);
+        self.rounds(sampler, &mut draft, &self.noise.part("places"), &[])?;
+        Ok(draft.drawn)
+    }
+
+    /// Draws `count` candidates for each of `rows` rows and chooses one: its place, and what was drawn. `at` says where, of a
+    /// row, the candidate's number and random bits, and the logarithm of what that counts for.
+    fn choose(
+        &self,
+        sampler: &mut dyn AnyOrderSampler,
+        (rows, count): (usize, usize),
+        at: impl Fn(usize, usize, u32) -> (Place, f64),
+        (places, taken): (&Places, &mut Taken),
+        given: &Given,
+        noise: &Noise,
+    ) -> Result<(Vec<Place>, Vec<SubColumnData>)> {
+        let joint = &self.joint;
+        let kinds = &joint.layout.subcolumns[joint.drawn()];
+        let mut out: Vec<_> = kinds.iter().map(|&kind| SubColumnData::with_capacity(kind, rows)).collect();
+        let mut drawn = EncodedRows::with_capacity(&joint.layout, BLOCK_ROWS);
+        let mut chosen = Vec::with_capacity(rows);
+        let random = noise.purpose("places");
+        for (block, first) in (0u64..).zip((0..rows).step_by(BLOCK_ROWS / count)) {
+            let part: Vec<usize> = (first..(first + BLOCK_ROWS / count).min(rows)).collect();
+            let of_row = |row: &usize| std::iter::repeat_n(*row, count);
+            let candidates: Vec<usize> = part.iter().flat_map(of_row).collect();
+            let mut bits = vec![0u32; candidates.len()];
+            random.fill_u32(block, &mut bits);
+            let there = candidates.iter().zip(&bits).enumerate();
+            let (there, counts): (Vec<Place>, Vec<f64>) =
+                there.map(|(number, (&row, &bits))| at(row, number % count, bits)).unzip();
+            if self.relations.context.is_none() {
+                chosen.extend(there.iter().step_by(count));
+                continue;
+            }
+            let mut question = self.question_at(&there, places);
+            for (at, codes) in &given.known {
+                question.set(*at, candidates.iter().map(|&row| codes[row]).collect());
+            }
+            for among in &given.told {
+                let random = noise.purpose(&format!("told/{}", among.subcolumn));
+                random.fill_u32(block, &mut bits);
+                let mut codes = among.codes(&question);
+                for ((code, &row), &bits) in codes.iter_mut().zip(&candidates).zip(&bits) {
+                    if let (UNKNOWN, Some(allowed)) = (*code, &among.allowed[row]) {
+                        let place = (u64::from(bits) * allowed.len() as u64) >> 32;
+                        *code = allowed.get(place as usize).copied().unwrap_or(UNKNOWN);
+                    }
+                }
+                question.set(among.subcolumn, codes);
+            }
+            sampler.complete(block, noise, &question, &mut drawn)?;
+            let mut weights = counts;
+            if count > 1 {
+                weights.iter_mut().zip(self.weights(sampler, question, &drawn)?).for_each(|(sum, log)| *sum += log);
+            }
+            let mut uniform = vec![0f32; part.len()];
+            noise.purpose("chosen").fill_uniform(block, &mut uniform);
+            for (number, (weights, uniform)) in weights.chunks_mut(count).zip(uniform).enumerate() {
+                let there = &there[number * count..][..count];
+                taken.rule_out(part[number], there, weights);
+                let choice = by_weight(weights, uniform);
+                taken.take(part[number], there[choice]);
+                chosen.push(there[choice]);
+                let choice = number * count + choice;
+                for (to, from) in out.iter_mut().zip(&drawn.subcolumns[joint.drawn()]) {
+                    to.extend(from, choice..choice + 1);
+                }
+            }
+        }
+        Ok((chosen, out))
+    }
+
+    /// What is known of rows at `places`, before anything is given.
+    fn question_at(&self, there: &[Place], places: &Places) -> KnownCodes {
+        let joint = &self.joint;
+        let mut question = KnownCodes::nothing(joint.layout.subcolumns.len(), there.len());
+        for (at, codes) in joint.owner.clone().zip(&places.context) {
+            let code = |place: &Place| codes.get(place.owner as usize).copied().unwrap_or(UNKNOWN);
+            question.set(at, there.iter().map(code).collect());
+        }
+        if let Some(at) = joint.place {
+            question.set(at, there.iter().map(|place| place_code(place.number)).collect());
+        }
+        for &(at, of) in &joint.sibling {
+            let codes = places.drawn.get(of - joint.layout.given);
+            let code = |place: &Place| match codes {
+                Some(codes) if place.before != NONE => codes.code(place.before as usize),
+                _ => joint.none(at),
+            };
+            question.set(at, there.iter().map(code).collect());
+        }
+        question
+    }
+
+    /// Logarithms of the probabilities of what `question` has of the columns drawn, in the rows that were.
+    fn weights(
+        &self,
+        sampler: &mut dyn AnyOrderSampler,
+        mut question: KnownCodes,
+        drawn: &EncodedRows,
+    ) -> Result<Vec<f64>> {
+        let mut of = KnownCodes::nothing(drawn.subcolumns.len(), question.rows());
+        for at in self.joint.drawn() {
+            if let Some(codes) = question.subcolumn(at) {
+                of.set(at, codes.to_vec());
+            }
+            question.set(at, drawn.subcolumns[at].codes());
+        }
+        sampler.log_probability_of(&question, &of)
+    }
+
+    /// Whether all that is given comes before all that is not: then it is drawn given it anyway.
+    fn follows(&self, given: &Given) -> bool {
+        let complete = |at: usize| given.known.iter().any(|(k, codes)| *k == at && !codes.contains(&UNKNOWN));
+        let open = self.joint.drawn().find(|&at| !complete(at)).unwrap_or(usize::MAX);
+        given.told.is_empty() && given.known.iter().all(|(at, _)| *at < open)
+    }
+
+    /// Rows that know nothing of a family, of which something is given.
+    fn free(
+        &self,
+        sampler: &mut dyn AnyOrderSampler,
+        rows: usize,
+        given: &Given,
+        noise: &Noise,
+    ) -> Result<EncodedRows> {
+        let layout = self.encoder.layout();
+        let mut out = EncodedRows::with_capacity(layout, rows);
+        let mut drawn = EncodedRows::with_capacity(layout, BLOCK_ROWS);
+        for (block, part) in blocks(0..rows as u64) {
+            let mut question = KnownCodes::nothing(layout.subcolumns.len(), part.len());
+            let first = out.rows;
+            for (at, codes) in &given.known {
+                question.set(*at, codes[first..first + part.len()].to_vec());
+            }
+            for among in &given.told {
+                let part = Among { allowed: among.allowed[first..first + part.len()].to_vec(), ..*among };
+                told::draw(sampler, &part, &mut question, (block, noise))?;
+            }
+            sampler.complete(block, noise, &question, &mut drawn)?;
+            out.extend(&drawn, part);
+        }
+        Ok(out)
+    }
+}
+
+impl Taken {
+    /// The key of a row at a place; none if it has none to keep apart.
+    fn key(&self, row: usize, place: Place) -> Option<(u32, u64)> {
+        Some((place.owner, (*self.parts.get(row)?)?))
+    }
+
+    /// Leaves no weight to places at which another row has the key that `row` would have, unless there are no others.
+    fn rule_out(&self, row: usize, places: &[Place], weights: &mut [f64]) {
+        let gone = |place: &Place| self.key(row, *place).is_some_and(|key| self.keys.contains(&key));
+        if !places.iter().all(gone) {
+            places.iter().zip(weights).filter(|(place, _)| gone(place)).for_each(|(_, log)| *log = f64::NEG_INFINITY);
+        }
+    }
+
+    fn take(&mut self, row: usize, place: Place) {
+        let key = self.key(row, place);
+        self.keys.extend(key);
+    }
+}
+
+/// The codes of the rows `order`.
+fn in_order(codes: &SubColumnData, order: &[u32]) -> SubColumnData {
+    let mut out = codes.clone();
+    order.iter().enumerate().for_each(|(to, &from)| out.set(to, codes, from as usize));
+    out
+}
+
+/// The place at `uniform` of [0, 1) where `logs` are logarithms of weights.
+fn by_weight(logs: &[f64], uniform: f32) -> usize {
+    let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weight = |log: &f64| (log - largest).exp();
+    let mut left = f64::from(uniform) * logs.iter().map(weight).sum::<f64>();
+    let place = logs.iter().position(|log| {
+        left -= weight(log);
+        left < 0.0
+    });
+    place.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_are_chosen_by_weight() {
+        let logs = [-1000.0, -1000.0 + 3f64.ln(), f64::NEG_INFINITY];
+        let chosen: Vec<usize> = [0.0, 0.24, 0.26, 0.99].into_iter().map(|uniform| by_weight(&logs, uniform)).collect();
+        assert_eq!(chosen, [0, 0, 1, 1]);
+    }
+}
