@@ -112,7 +112,7 @@ async fn given_rows_are_completed_in_their_order_and_have_their_parents() -> Res
     // Of each three, one names its parent, one its good; none says how large it is.
     let given =
         "SELECT CASE v % 3 WHEN 0 THEN v % 500 + 1 END AS parent, CASE v % 3 WHEN 1 THEN v % 60 + 1 END AS good,
-                        CAST(v % 4 + 1 AS INT) AS number FROM generate_series(1, 5000) AS series(v)";
+                        CAST(v % 4 + 1 AS INT) AS number FROM generate_series(1, 1500) AS series(v)";
     let quoted = given.replace('\'', "''");
     let sample = |rows: &str, more: &str| {
         format!("SELECT * FROM synth_sample('children'{rows}, seed => 5, given => '{quoted}'{more})")
@@ -126,7 +126,7 @@ async fn given_rows_are_completed_in_their_order_and_have_their_parents() -> Res
         let (given, found) = (given.as_primitive::<Int64Type>(), found.as_primitive::<Int64Type>());
         let kept = given.iter().zip(found).filter(|(given, found)| given.is_some() && given == found).count();
         assert_eq!(kept, given.len() - given.null_count(), "{name}");
-        assert!((given.len() - given.null_count()).abs_diff(5000 / every) < 2);
+        assert!((given.len() - given.null_count()).abs_diff(1500 / every) < 2);
     }
     let expected = checksum(std::slice::from_ref(&all));
     for (partitions, batch, threads) in [(2, 1000, 1), (4, 8192, 2)] {
@@ -136,13 +136,13 @@ async fn given_rows_are_completed_in_their_order_and_have_their_parents() -> Res
         assert_eq!(checksum(&rows), expected, "{partitions} partitions, batches of {batch}, {threads} threads");
     }
     // Again and again, as far as is asked for.
-    let twice = whole(&run(&plain, &sample(", 9000", "")).await?);
-    let some = whole(&run(&plain, &sample(", 4500", "")).await?);
-    assert_eq!((twice.num_rows(), some), (9000, twice.slice(0, 4500)));
+    let twice = whole(&run(&plain, &sample(", 2500", "")).await?);
+    let some = whole(&run(&plain, &sample(", 1200", "")).await?);
+    assert_eq!((twice.num_rows(), some), (2500, twice.slice(0, 1200)));
     for (parents, key, rows) in [("parents", "parent", 6000), ("goods", "good", 60)] {
         let lost = format!(
             "SELECT count(*) FROM ({}) WHERE {key} IS NOT NULL AND {key} NOT IN (SELECT id FROM synth_sample('{parents}', {rows}, seed => 5))",
-            sample(", 9000", "")
+            sample("", "")
         );
         assert_eq!(number(&plain, &lost).await, 0, "{parents}");
     }

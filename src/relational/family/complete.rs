@@ -30,7 +30,7 @@ use std::{
 
 /// Candidates for a row; and where they differ in their owners, too.
 const CANDIDATES: usize = 32;
-const OWNERS: usize = 64;
+const OWNERS: usize = 128;
 
 /// What is given of rows.
 pub(super) struct Given {

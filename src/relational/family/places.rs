@@ -1,7 +1,8 @@
 //! Where rows of which something is given could be in a segment: proposals for [`complete`](super::complete).
 //!
-//! Half of the proposals for a row are any places. The other half are places where the segment's own row is like it, in as many
-//! of the columns that are given as eight rows are. A proposal that came more easily counts for less, by just as much.
+//! Half of the proposals for a row are any places. The other half are places where the segment's own row is like it: in one of
+//! the columns that are given, and in as many more as eight rows are; each column is the first in turn. A proposal that came more
+//! easily counts for less, by just as much.
 
 use super::{NONE, complete::Given};
 use crate::{
@@ -13,7 +14,9 @@ use std::{collections::BTreeMap, ops::Range};
 /// Rows that are alike, at least.
 const ALIKE: usize = 8;
 /// Sets of columns that are given, at most: rows with others have any places.
-const SETS: usize = 64;
+const SETS: usize = 8;
+/// Columns that are the first in turn, at most.
+const TURNS: usize = 6;
 
 /// Where a row could be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +43,10 @@ pub(super) struct Places {
 
 /// The rows of a segment that are like others.
 pub(super) struct Likeness {
-    /// By set of columns.
-    sets: Vec<Sorted>,
-    /// By row of which something is given: its set, and the rows like it among the sorted ones.
-    rows: Vec<Option<(usize, Range<usize>)>>,
+    /// By set of columns, for each that is the first in turn.
+    sets: Vec<Vec<Sorted>>,
+    /// By row of which something is given: its set, and the rows like it among the sorted ones of each turn.
+    rows: Vec<Option<(usize, Vec<Range<usize>>)>>,
 }
 
 /// The rows of a segment in the order of some columns.
@@ -104,14 +107,18 @@ impl Places {
         let Some((set, alike)) = likeness.rows.get(row).and_then(Option::as_ref) else {
             return (self.at(NONE, bits), 0.0);
         };
-        let sorted = &likeness.sets[*set];
+        let turns = &likeness.sets[*set];
         let of_segment = if number.is_multiple_of(2) {
             part(bits, self.rows as u64)
         } else {
-            u64::from(sorted.rows[alike.start + part(bits, alike.len() as u64) as usize])
+            let turn = number / 2 % turns.len();
+            u64::from(turns[turn].rows[alike[turn].start + part(bits, alike[turn].len() as u64) as usize])
         };
-        let is_alike = alike.contains(&(sorted.ranks[of_segment as usize] as usize));
-        let density = 0.5 + if is_alike { 0.5 * self.rows as f64 / alike.len() as f64 } else { 0.0 };
+        let one_of = |(sorted, alike): (&Sorted, &Range<usize>)| {
+            let among = alike.contains(&(sorted.ranks[of_segment as usize] as usize));
+            if among { self.rows as f64 / alike.len() as f64 } else { 0.0 }
+        };
+        let density = 0.5 + 0.5 / turns.len() as f64 * turns.iter().zip(alike).map(one_of).sum::<f64>();
         (self.of(of_segment), -density.ln())
     }
 
@@ -130,12 +137,17 @@ impl Places {
         let mut likeness = Vec::with_capacity(rows);
         for row in 0..rows {
             let known: Vec<bool> = columns.iter().map(|(_, codes)| codes[row] != UNKNOWN).collect();
-            let of = || columns.iter().zip(&known).filter(|(_, known)| **known).map(|(column, _)| column);
+            let of: Vec<(&SubColumnData, u32)> = (columns.iter().zip(&known))
+                .filter(|(_, known)| **known)
+                .map(|((drawn, codes), _)| (*drawn, codes[row]))
+                .collect();
             let set = match numbers.get(&known) {
                 Some(&set) => set,
-                None if numbers.len() < SETS && self.rows > 0 && known.contains(&true) => {
-                    sets.push(Sorted::new(&of().map(|(drawn, _)| *drawn).collect::<Vec<_>>(), self.rows));
-                    numbers.insert(known.clone(), sets.len() - 1);
+                None if numbers.len() < SETS && self.rows > 0 && !of.is_empty() => {
+                    let sorted =
+                        |turn| Sorted::new(&in_turn(&of, turn).map(|(drawn, _)| drawn).collect::<Vec<_>>(), self.rows);
+                    sets.push((0..of.len().min(TURNS)).map(sorted).collect());
+                    numbers.insert(known, sets.len() - 1);
                     sets.len() - 1
                 }
                 None => {
@@ -143,11 +155,18 @@ impl Places {
                     continue;
                 }
             };
-            let alike = sets[set].alike(of().map(|(drawn, codes)| (*drawn, codes[row])));
-            likeness.push(Some((set, alike)));
+            let turns: &Vec<Sorted> = &sets[set];
+            let alike = turns.iter().enumerate().map(|(turn, sorted)| sorted.alike(in_turn(&of, turn)));
+            likeness.push(Some((set, alike.collect())));
         }
         Likeness { sets, rows: likeness }
     }
+}
+
+/// The columns, the one at `turn` first.
+fn in_turn<'a>(columns: &[(&'a SubColumnData, u32)], turn: usize) -> impl Iterator<Item = (&'a SubColumnData, u32)> {
+    let others = columns.iter().enumerate().filter(move |(at, _)| *at != turn).map(|(_, column)| *column);
+    columns.get(turn).copied().into_iter().chain(others)
 }
 
 impl Sorted {

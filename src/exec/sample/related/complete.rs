@@ -35,7 +35,7 @@ use tokio::sync::mpsc::Sender;
 /// Batches that may wait for the consumer.
 const QUEUE: usize = 2;
 /// Rows completed together.
-const AT_ONCE: u64 = 1 << 12;
+const AT_ONCE: u64 = 1 << 10;
 
 /// Completes the rows of its first child; the others are the parents. One partition, in the order of the rows.
 #[derive(Debug, Clone)]
