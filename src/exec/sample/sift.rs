@@ -170,8 +170,7 @@ impl Search {
             let task = SpawnedTask::spawn(plan.clone().window(window, Arc::clone(&context)));
             async move { task.join().await.map_err(|error| DataFusionError::External(Box::new(error)))? }
         };
-        // One window ahead at least, so that windows of one segment share its parents.
-        let windows = futures::stream::iter(windows).map(look).buffered(cores.max(2));
+        let windows = futures::stream::iter(windows).map(look).buffered(cores);
         let batches = futures::stream::try_unfold((self, Box::pin(windows)), |(mut search, mut windows)| async move {
             if search.left == 0 {
                 return Ok(None);

@@ -41,11 +41,19 @@ type Cell = OnceCell<Arc<Prepared>>;
 pub(super) struct Shared {
     family: OnceCell<(Arc<Family>, usize)>,
     segments: Mutex<HashMap<u64, Weak<Cell>>>,
+    /// The one asked for last stays: windows of a segment may come one by one.
+    last: Mutex<Option<Arc<Cell>>>,
 }
 
 impl Shared {
     /// Where segment `number` is or will be.
     pub(super) fn cell(&self, number: u64) -> Arc<Cell> {
+        let cell = self.found(number);
+        *self.last.lock() = Some(Arc::clone(&cell));
+        cell
+    }
+
+    fn found(&self, number: u64) -> Arc<Cell> {
         let mut cells = self.segments.lock();
         cells.retain(|_, cell| cell.strong_count() > 0);
         if let Some(cell) = cells.get(&number).and_then(Weak::upgrade) {
