@@ -120,21 +120,11 @@ impl Family {
         draft.drawn = drawn.iter().map(|codes| in_order(codes, &order)).collect();
         self.match_parents(&mut draft, rows, &noise)?;
 
-        let mut asked = self.given(given, Some(&UInt32Array::from(order.clone())), &draft.named, segment)?;
-        let own = if self.relations.context.is_none() {
-            self.free(&mut **sampler, rows, &asked, &noise.part("rows"))?
-        } else {
-            let attributes = self.known_attributes(&draft);
-            if !attributes.is_empty() {
-                asked.known.retain(|(at, _)| self.joint.own.contains(at));
-                asked.known.extend(attributes);
-                let count = if self.follows(&asked) { 1 } else { CANDIDATES };
-                let at = |row: usize, _, _| (chosen[order[row] as usize], 0.0);
-                let noise = noise.part("rows");
-                let mut free = Taken::default();
-                draft.drawn = self.choose(&mut **sampler, (rows, count), at, (places, &mut free), &asked, &noise)?.1;
-            }
-            self.own_codes(&draft, rows)
+        // Parents are as like those wished for as there are any: rows stay as they were drawn, given theirs.
+        let asked = self.given(given, Some(&UInt32Array::from(order)), &draft.named, segment)?;
+        let own = match self.relations.context {
+            None => self.free(&mut **sampler, rows, &asked, &noise.part("rows"))?,
+            Some(_) => self.own_codes(&draft, rows),
         };
         let names: Vec<String> = self.relations.schema.fields().iter().map(|field| field.name().clone()).collect();
         let decoded = self.decode(&own, first, &names, &asked.values)?;
@@ -316,9 +306,7 @@ impl Family {
             }
             sampler.complete(block, noise, &question, &mut drawn)?;
             let mut weights = counts;
-            if count > 1 {
-                weights.iter_mut().zip(self.weights(sampler, question, &drawn)?).for_each(|(sum, log)| *sum += log);
-            }
+            weights.iter_mut().zip(self.weights(sampler, question, &drawn)?).for_each(|(sum, log)| *sum += log);
             let mut uniform = vec![0f32; part.len()];
             noise.purpose("chosen").fill_uniform(block, &mut uniform);
             for (number, (weights, uniform)) in weights.chunks_mut(count).zip(uniform).enumerate() {
@@ -373,13 +361,6 @@ impl Family {
             question.set(at, drawn.subcolumns[at].codes());
         }
         sampler.log_probability_of(&question, &of)
-    }
-
-    /// Whether all that is given comes before all that is not: then it is drawn given it anyway.
-    fn follows(&self, given: &Given) -> bool {
-        let complete = |at: usize| given.known.iter().any(|(k, codes)| *k == at && !codes.contains(&UNKNOWN));
-        let open = self.joint.drawn().find(|&at| !complete(at)).unwrap_or(usize::MAX);
-        given.told.is_empty() && given.known.iter().all(|(at, _)| *at < open)
     }
 
     /// Rows that know nothing of a family, of which something is given.
