@@ -34,8 +34,8 @@ use tokio::sync::mpsc::Sender;
 
 /// Batches that may wait for the consumer.
 const QUEUE: usize = 2;
-/// Rows completed together.
-const AT_ONCE: u64 = 1 << 10;
+/// Rows completed together, no two of which have the same key.
+const AT_ONCE: u64 = 1 << 16;
 
 /// Completes the rows of its first child; the others are the parents. One partition, in the order of the rows.
 #[derive(Debug, Clone)]
@@ -135,8 +135,7 @@ impl CompleteExec {
         let step = all.clamp(1, AT_ONCE);
         for first in (0..wanted).step_by(step as usize) {
             let timer = metrics.elapsed_compute().timer();
-            // All rows of the table, or as many as are completed together: what is cut off then does not change the others.
-            let end = if self.spec.rows == SampleSpec::ALL { (first + step).min(wanted) } else { first + step };
+            let end = (first + step).min(wanted);
             let again = |row: u64| (row % given.num_rows() as u64) as u32;
             let rows = take_record_batch(&given, &UInt32Array::from_iter_values((first..end).map(again)))?;
             let family = Arc::clone(&family);
@@ -146,7 +145,7 @@ impl CompleteExec {
             };
             let (with, completed) = off_worker(work).await?;
             completion = with;
-            let completed = completed.slice(0, (wanted - first).min(end - first) as usize).project(&self.projection)?;
+            let completed = completed.project(&self.projection)?;
             timer.done();
             for offset in (0..completed.num_rows()).step_by(batch_rows) {
                 let part = completed.slice(offset, batch_rows.min(completed.num_rows() - offset));
