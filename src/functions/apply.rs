@@ -85,19 +85,29 @@ pub(super) fn applied(
 ) -> Result<ApplyTable> {
     let options = SynthOptions::from_config(session.config_options());
     let model = arguments.text("model")?.unwrap_or_else(|| reference.table().to_owned());
+    let manifest = blocking(options.model_store()?.manifest(&model, narrow(arguments, "version")?))?;
+    applied_by(&manifest, arguments, &options, (function, action), (reference, table))
+}
+
+/// The model of `manifest`, applied to `table`.
+pub(super) fn applied_by(
+    manifest: &Manifest,
+    arguments: &Arguments,
+    options: &SynthOptions,
+    (function, action): (&'static str, Action),
+    (reference, table): (TableReference, Arc<dyn TableProvider>),
+) -> Result<ApplyTable> {
     let unseen = match arguments.text("unseen")?.as_deref() {
         None | Some("error") => Unseen::Refuse,
         Some("ignore") => Unseen::Ignore,
         Some(other) => return Err(arguments.fault("unseen", &format!("'{other}'"), "'error' or 'ignore'")),
     };
-    let store = options.model_store()?;
-    let manifest = blocking(store.manifest(&model, narrow(arguments, "version")?))?;
-    needs_any_order(arguments, &manifest, "model")?;
+    needs_any_order(arguments, manifest, "model")?;
     let spec = ApplySpec {
         function,
         action,
-        store: store.location().to_owned(),
-        model,
+        store: options.model_store()?.location().to_owned(),
+        model: manifest.name.clone(),
         version: manifest.version,
         content_hash: manifest.content_hash.clone(),
         seed: arguments.whole("seed")?.unwrap_or(options.fit.seed),

@@ -1,7 +1,7 @@
 //! `synth_sample(model, rows, …)`: generated rows.
 
 use super::{
-    apply::{DEVICE, THREADS_OF_PARTITION, applied, knows_orders, needs_any_order, refers},
+    apply::{DEVICE, THREADS_OF_PARTITION, applied_by, knows_orders, needs_any_order, refers},
     arguments::{Arguments, Parameter, ParameterKind, Signature},
     documentation::{ArgumentDoc, FunctionDoc},
     from_clause::{from_clause, query},
@@ -228,7 +228,7 @@ fn completed(
     let manifest = blocking(store.manifest(&arguments.required_text("model")?, narrow(arguments, "version")?))?;
     let parents = parents(arguments, session, &manifest)?;
     if !refers(&manifest) {
-        return Ok(Arc::new(applied(arguments, session, (NAME, Action::Complete { rows }), table)?));
+        return Ok(Arc::new(applied_by(&manifest, arguments, options, (NAME, Action::Complete { rows }), table)?));
     }
     knows_orders(arguments, &manifest, "given")?;
     let spec = frozen(arguments, options, &manifest, 0..rows.unwrap_or(SampleSpec::ALL))?;

@@ -46,13 +46,19 @@ pub fn draw(
     noise.purpose(&format!("given/{}", among.subcolumn)).fill_uniform(block, &mut uniform);
     for (row, weights) in probabilities(sampler, among, known)?.into_iter().enumerate() {
         let (Some(weights), Some(allowed)) = (weights, &among.allowed[row]) else { continue };
-        let mut left = f64::from(uniform[row]) * weights.iter().sum::<f64>();
-        let chosen = weights.iter().position(|weight| {
-            left -= weight;
-            left < 0.0
-        });
-        codes[row] = allowed[chosen.unwrap_or(0)];
+        codes[row] = allowed[by_weight(&weights, uniform[row])];
     }
     known.set(among.subcolumn, codes);
     Ok(())
+}
+
+/// The place at `uniform` of [0, 1) among weights laid side by side.
+#[must_use]
+pub fn by_weight(weights: &[f64], uniform: f32) -> usize {
+    let mut left = f64::from(uniform) * weights.iter().sum::<f64>();
+    let place = weights.iter().position(|weight| {
+        left -= weight;
+        left < 0.0
+    });
+    place.unwrap_or(0)
 }

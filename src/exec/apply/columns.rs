@@ -37,38 +37,9 @@ impl Columns {
     /// No column in common; one of a type that cannot be cast; for [`Action::Complete`], one that the model does not have.
     pub(super) fn new(spec: &ApplySpec, table: &SchemaRef, encoder: &TableEncoder) -> Result<Self> {
         let function = spec.function;
-        let mut shared = Vec::new();
-        let mut foreign = Vec::new();
-        for (at, field) in table.fields().iter().enumerate() {
-            let Some((column, wanted)) = encoder.schema().column_with_name(field.name()) else {
-                foreign.push(field.name().as_str());
-                continue;
-            };
-            if !compute::can_cast_types(field.data_type(), wanted.data_type()) {
-                return Err(SynthError::Column {
-                    column: field.name().clone(),
-                    reason: format!("{function}: it is {}, the model's is {}", field.data_type(), wanted.data_type()),
-                    way_out: "cast it in a view, or leave it out".to_owned(),
-                });
-            }
-            shared.push((at, column));
-        }
-        let names =
-            || visible(encoder.schema()).fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ");
-        if shared.is_empty() || (!foreign.is_empty() && matches!(spec.action, Action::Complete { .. })) {
-            let argument = if matches!(spec.action, Action::Complete { .. }) { "given" } else { "table" };
-            return Err(SynthError::Argument {
-                function: function.to_owned(),
-                argument: argument.to_owned(),
-                given: match foreign.as_slice() {
-                    [] => "a table without columns".to_owned(),
-                    foreign => {
-                        format!("a table with columns that `{}` does not have: {}", spec.model, foreign.join(", "))
-                    }
-                },
-                expected: format!("columns of the model: {}", names()),
-            });
-        }
+        let complete = matches!(spec.action, Action::Complete { .. });
+        let argument = if complete { "given" } else { "table" };
+        let shared = shared((function, argument), table, encoder.schema(), (&spec.model, complete))?;
         let output = match spec.action {
             Action::Impute => Arc::clone(table),
             Action::Complete { .. } => visible(encoder.schema()),
@@ -142,16 +113,62 @@ impl Columns {
         Ok(RecordBatch::try_new(Arc::clone(&self.output), columns)?)
     }
 
-    /// An exact cast; what does not fit is an error that names the column.
     fn cast(&self, array: &ArrayRef, wanted: &DataType, name: &str) -> Result<ArrayRef> {
-        if array.data_type() == &DataType::Null {
-            return Ok(new_null_array(wanted, array.len()));
-        }
-        let exact = CastOptions { safe: false, ..CastOptions::default() };
-        compute::cast_with_options(array, wanted, &exact).map_err(|error| SynthError::Column {
-            column: name.to_owned(),
-            reason: format!("{}: {} does not fit {wanted}: {error}", self.function, array.data_type()),
-            way_out: "cast it in a view, or leave it out".to_owned(),
-        })
+        cast_exact(self.function, array, wanted, name)
     }
+}
+
+/// Per column that `table` and the model's table have: its index in the one, and in the other. With `all`, the model's has to
+/// have every one; `argument` of `function` is what the table was given as.
+///
+/// # Errors
+/// No column in common; one of a type that cannot be cast; one that the model does not have.
+pub(in crate::exec) fn shared(
+    (function, argument): (&str, &str),
+    table: &Schema,
+    wanted: &SchemaRef,
+    (model, all): (&str, bool),
+) -> Result<Vec<(usize, usize)>> {
+    let mut shared = Vec::new();
+    let mut foreign = Vec::new();
+    for (at, field) in table.fields().iter().enumerate() {
+        let Some((column, wanted)) = wanted.column_with_name(field.name()) else {
+            foreign.push(field.name().as_str());
+            continue;
+        };
+        if !compute::can_cast_types(field.data_type(), wanted.data_type()) {
+            return Err(SynthError::Column {
+                column: field.name().clone(),
+                reason: format!("{function}: it is {}, the model's is {}", field.data_type(), wanted.data_type()),
+                way_out: "cast it in a view, or leave it out".to_owned(),
+            });
+        }
+        shared.push((at, column));
+    }
+    if shared.is_empty() || (!foreign.is_empty() && all) {
+        let names = visible(wanted).fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ");
+        return Err(SynthError::Argument {
+            function: function.to_owned(),
+            argument: argument.to_owned(),
+            given: match foreign.as_slice() {
+                [] => "a table without columns".to_owned(),
+                foreign => format!("a table with columns that `{model}` does not have: {}", foreign.join(", ")),
+            },
+            expected: format!("columns of the model: {names}"),
+        });
+    }
+    Ok(shared)
+}
+
+/// An exact cast for `function`; what does not fit is an error that names the column.
+pub(in crate::exec) fn cast_exact(function: &str, array: &ArrayRef, wanted: &DataType, name: &str) -> Result<ArrayRef> {
+    if array.data_type() == &DataType::Null {
+        return Ok(new_null_array(wanted, array.len()));
+    }
+    let exact = CastOptions { safe: false, ..CastOptions::default() };
+    compute::cast_with_options(array, wanted, &exact).map_err(|error| SynthError::Column {
+        column: name.to_owned(),
+        reason: format!("{function}: {} does not fit {wanted}: {error}", array.data_type()),
+        way_out: "cast it in a view, or leave it out".to_owned(),
+    })
 }

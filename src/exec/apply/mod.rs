@@ -13,6 +13,7 @@ mod spec;
 mod stream;
 mod table;
 
+pub(super) use columns::{cast_exact, shared};
 pub use plan::ApplyExec;
 pub use spec::{Action, ApplySpec};
 pub use table::ApplyTable;

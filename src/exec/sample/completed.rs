@@ -1,8 +1,12 @@
 //! Given rows of a related table, completed, as a table.
 
 use super::{CompleteExec, Parents, SampleSpec, related::plan_completed};
-use crate::{Result, SynthError, exec::source::ordered_scan, store::Manifest};
-use arrow::{compute::can_cast_types, datatypes::SchemaRef};
+use crate::{
+    Result, SynthError,
+    exec::{apply::shared, source::ordered_scan},
+    store::Manifest,
+};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
@@ -34,35 +38,8 @@ impl CompletedTable {
         parents: Parents,
         (reference, given): (TableReference, Arc<dyn TableProvider>),
     ) -> Result<Self> {
-        let (schema, wanted) = (given.schema(), manifest.schema());
-        let names = || wanted.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
-        let foreign = schema.fields().iter().map(|field| field.name().as_str());
-        let foreign: Vec<&str> = foreign.filter(|name| wanted.field_with_name(name).is_err()).collect();
-        let fault = |given: String, expected: String| SynthError::Argument {
-            function: "synth_sample".to_owned(),
-            argument: "given".to_owned(),
-            given,
-            expected,
-        };
-        if !foreign.is_empty() || schema.fields().is_empty() {
-            let what = match foreign.as_slice() {
-                [] => "a table without columns".to_owned(),
-                foreign => {
-                    format!("a table with columns that `{}` does not have: {}", manifest.name, foreign.join(", "))
-                }
-            };
-            return Err(fault(what, format!("columns of the model: {}", names())));
-        }
-        for field in schema.fields() {
-            let wanted = wanted.field_with_name(field.name())?;
-            if !can_cast_types(field.data_type(), wanted.data_type()) {
-                return Err(SynthError::Column {
-                    column: field.name().clone(),
-                    reason: format!("synth_sample: it is {}, the model's is {}", field.data_type(), wanted.data_type()),
-                    way_out: "cast it in a view, or leave it out".to_owned(),
-                });
-            }
-        }
+        let schema = given.schema();
+        shared(("synth_sample", "given"), &schema, manifest.schema(), (&manifest.name, true))?;
         let has = |name: &String| schema.field_with_name(name).is_ok();
         let keys: Vec<&Vec<String>> =
             manifest.relations.iter().flat_map(|relations| &relations.references).map(|key| &key.columns).collect();
@@ -72,7 +49,12 @@ impl CompletedTable {
                 && !of.any(|key| key.iter().all(has))
             {
                 let what = format!("`{}`, a part of the foreign key ({key}), without the rest", field.name());
-                return Err(fault(what, "all of its columns, or none".to_owned()));
+                return Err(SynthError::Argument {
+                    function: "synth_sample".to_owned(),
+                    argument: "given".to_owned(),
+                    given: what,
+                    expected: "all of its columns, or none".to_owned(),
+                });
             }
         }
         Ok(Self { spec, manifest, parents, reference, given })

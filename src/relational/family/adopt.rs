@@ -10,7 +10,7 @@ use crate::{
 };
 use arrow::{
     array::{ArrayRef, RecordBatch, UInt32Array},
-    compute::{cast, take},
+    compute::{cast, take, take_record_batch},
 };
 use std::collections::BTreeMap;
 
@@ -80,15 +80,21 @@ impl Family {
 
     /// The codes, by sub-column, of what is known of `rows` in the order `order`: of columns that are the model's own.
     fn known_of(&self, rows: &RecordBatch, order: &UInt32Array) -> Result<Vec<(usize, Vec<u32>)>> {
+        let (columns, arrays) = self.own_values(&take_record_batch(rows, order)?)?;
+        self.known_codes(&columns, &arrays, rows.num_rows())
+    }
+
+    /// The columns of `rows` that are the model's own, by their place in the encoder's schema, as what they are there.
+    pub(super) fn own_values(&self, rows: &RecordBatch) -> Result<(Vec<usize>, Vec<ArrayRef>)> {
         let of_key = |name: &String| self.relations.references.iter().any(|key| key.columns.contains(name));
         let (mut columns, mut arrays) = (Vec::new(), Vec::new());
         for (at, field) in self.encoder.schema().fields().iter().enumerate() {
             if let Some(values) = rows.column_by_name(field.name()).filter(|_| !of_key(field.name())) {
                 columns.push(at);
-                arrays.push(cast(&take(values, order, None)?, field.data_type())?);
+                arrays.push(cast(values, field.data_type())?);
             }
         }
-        self.known_codes(&columns, &arrays, rows.num_rows())
+        Ok((columns, arrays))
     }
 
     /// The codes, by own sub-column, that values of the encoder's columns `columns` say.

@@ -3,8 +3,8 @@
 //! A network that is given a context has learned one order of the columns. What it knows of the first ones given the last is
 //! had by sampling-importance-resampling (Rubin 1988, "Using the SIR Algorithm to Simulate Posterior Distributions"): of
 //! every row candidates are drawn in the network's order, what is given being put in its place; each weighs as much as what
-//! is given is probable after what was drawn before it; one is chosen by weight. The owner of a row that does not name it is
-//! a part of the candidate.
+//! is given is probable after what was drawn before it; one is chosen by weight. Its place in a segment, which says the owner
+//! and the sibling before it, is a part of the candidate.
 
 use super::{
     Draft, Family, ParentRows, Segment,
@@ -16,7 +16,7 @@ use crate::{
     encode::{Among, EncodedRows, KnownCodes, SubColumnData, UNKNOWN, Unseen, hash::FixedState},
     models::{AnyOrderSampler, SamplerSettings, told},
     noise::{BLOCK_ROWS, Noise, blocks},
-    relational::{NONE, Reference, Unique, any_null, child_counts, look_up, place_code, row_converter},
+    relational::{NONE, Reference, Unique, any_null, child_counts, look_up, row_converter},
 };
 use arrow::{
     array::{ArrayRef, RecordBatch, UInt32Array},
@@ -92,7 +92,7 @@ impl Family {
         let mut owners = self.relations.owner().and_then(|(at, _)| named.get(at).cloned()).unwrap_or_default();
         owners.resize(rows, NONE);
         let count = if owners.contains(&NONE) { OWNERS } else { CANDIDATES };
-        let asked = self.given(given, None, &named, segment)?;
+        let asked = self.given(given, &named, segment)?;
         let likeness = places.likeness(&asked, rows, self.joint.layout.given);
         let at = |row: usize, number: usize, bits: u32| match owners[row] {
             NONE => places.proposed(&likeness, row, number, bits),
@@ -113,7 +113,6 @@ impl Family {
         let chunk = Chunk { owners: 0..segment.degrees.len(), rows: start..start + rows as u64 };
         let segment = &*segment;
         let mut draft = Draft::new(segment, &chunk);
-        draft.given = true;
         // None of a reference that no row names.
         let sorted = |named: &Vec<u32>| order.iter().filter_map(|&row| named.get(row as usize).copied()).collect();
         draft.named = named.iter().map(sorted).collect();
@@ -121,7 +120,7 @@ impl Family {
         self.match_parents(&mut draft, rows, &noise)?;
 
         // Parents are as like those wished for as there are any: rows stay as they were drawn, given theirs.
-        let asked = self.given(given, Some(&UInt32Array::from(order)), &draft.named, segment)?;
+        let asked = asked.in_order(&order)?;
         let own = match self.relations.context {
             None => self.free(&mut **sampler, rows, &asked, &noise.part("rows"))?,
             Some(_) => self.own_codes(&draft, rows),
@@ -200,25 +199,9 @@ impl Family {
         }
     }
 
-    /// What is given of the rows, in the order `order`; the parents that they name are `named`, in that order already.
-    fn given(
-        &self,
-        rows: &RecordBatch,
-        order: Option<&UInt32Array>,
-        named: &[Vec<u32>],
-        segment: &Segment,
-    ) -> Result<Given> {
-        let of_key = |name: &String| self.relations.references.iter().any(|key| key.columns.contains(name));
-        let (mut columns, mut arrays) = (Vec::new(), Vec::new());
-        for (at, field) in self.encoder.schema().fields().iter().enumerate() {
-            if let Some(values) = rows.column_by_name(field.name()).filter(|_| !of_key(field.name())) {
-                columns.push(at);
-                arrays.push(match order {
-                    Some(order) => take(values, order, None)?,
-                    None => ArrayRef::clone(values),
-                });
-            }
-        }
+    /// What is given of the rows; the parents that they name are `named`.
+    fn given(&self, rows: &RecordBatch, named: &[Vec<u32>], segment: &Segment) -> Result<Given> {
+        let (columns, arrays) = self.own_values(rows)?;
         let of_function = |error| match error {
             SynthError::Column { column, reason, .. } => SynthError::Column {
                 column,
@@ -288,7 +271,7 @@ impl Family {
                 chosen.extend(there.iter().step_by(count));
                 continue;
             }
-            let mut question = self.question_at(&there, places);
+            let mut question = self.question_at(&there, &places.context, &places.drawn);
             for (at, codes) in &given.known {
                 question.set(*at, candidates.iter().map(|&row| codes[row]).collect());
             }
@@ -322,28 +305,6 @@ impl Family {
             }
         }
         Ok((chosen, out))
-    }
-
-    /// What is known of rows at `places`, before anything is given.
-    fn question_at(&self, there: &[Place], places: &Places) -> KnownCodes {
-        let joint = &self.joint;
-        let mut question = KnownCodes::nothing(joint.layout.subcolumns.len(), there.len());
-        for (at, codes) in joint.owner.clone().zip(&places.context) {
-            let code = |place: &Place| codes.get(place.owner as usize).copied().unwrap_or(UNKNOWN);
-            question.set(at, there.iter().map(code).collect());
-        }
-        if let Some(at) = joint.place {
-            question.set(at, there.iter().map(|place| place_code(place.number)).collect());
-        }
-        for &(at, of) in &joint.sibling {
-            let codes = places.drawn.get(of - joint.layout.given);
-            let code = |place: &Place| match codes {
-                Some(codes) if place.before != NONE => codes.code(place.before as usize),
-                _ => joint.none(at),
-            };
-            question.set(at, there.iter().map(code).collect());
-        }
-        question
     }
 
     /// Logarithms of the probabilities of what `question` has of the columns drawn, in the rows that were.
@@ -391,6 +352,24 @@ impl Family {
     }
 }
 
+impl Given {
+    /// The same, of the rows `order`.
+    fn in_order(self, order: &[u32]) -> Result<Self> {
+        let codes = |codes: Vec<u32>| order.iter().map(|&row| codes[row as usize]).collect();
+        let allowed = |among: Among| Among {
+            allowed: order.iter().map(|&row| among.allowed[row as usize].clone()).collect(),
+            subcolumn: among.subcolumn,
+        };
+        let rows = UInt32Array::from(order.to_vec());
+        let values = self.values.into_iter().map(|(at, values)| Ok((at, take(&values, &rows, None)?)));
+        Ok(Self {
+            known: self.known.into_iter().map(|(at, known)| (at, codes(known))).collect(),
+            told: self.told.into_iter().map(allowed).collect(),
+            values: values.collect::<Result<_>>()?,
+        })
+    }
+}
+
 impl Taken {
     /// The key of a row at a place; none if it has none to keep apart.
     fn key(&self, row: usize, place: Place) -> Option<(u32, u64)> {
@@ -421,13 +400,7 @@ fn in_order(codes: &SubColumnData, order: &[u32]) -> SubColumnData {
 /// The place at `uniform` of [0, 1) where `logs` are logarithms of weights.
 fn by_weight(logs: &[f64], uniform: f32) -> usize {
     let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weight = |log: &f64| (log - largest).exp();
-    let mut left = f64::from(uniform) * logs.iter().map(weight).sum::<f64>();
-    let place = logs.iter().position(|log| {
-        left -= weight(log);
-        left < 0.0
-    });
-    place.unwrap_or(0)
+    told::by_weight(&logs.iter().map(|log| (log - largest).exp()).collect::<Vec<_>>(), uniform)
 }
 
 #[cfg(test)]

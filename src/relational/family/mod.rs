@@ -73,16 +73,15 @@ struct Draft<'a> {
     drawn: Vec<SubColumnData>,
     /// Per reference, the parent of each row.
     parents: Vec<Vec<u32>>,
-    /// Per reference, the parent that each row names, or [`NONE`]; empty where none does.
+    /// Per reference, the parent that each row names, or [`NONE`]; empty where none does. No reference at all if
+    /// nothing of the rows is given; if something is, their wishes count for more than how often parents are referred to.
     named: Vec<Vec<u32>>,
-    /// Whether something of the rows is given: their wishes then count for more than how often parents are referred to.
-    given: bool,
 }
 
 impl<'a> Draft<'a> {
     /// Nothing drawn yet.
     fn new(segment: &'a Segment, chunk: &'a Chunk) -> Self {
-        Self { segment, chunk, drawn: Vec::new(), parents: Vec::new(), named: Vec::new(), given: false }
+        Self { segment, chunk, drawn: Vec::new(), parents: Vec::new(), named: Vec::new() }
     }
 }
 

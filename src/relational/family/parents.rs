@@ -32,7 +32,7 @@ impl Family {
                     let parents = of_parents.num_rows() as u32;
                     let groups = if chooses(reference) { self.groups(draft, at)? } else { None };
                     let share = match &groups {
-                        None if draft.given => plenty(slots, rows),
+                        None if !draft.named.is_empty() => plenty(slots, rows),
                         _ => slots.share(draft.chunk.rows.clone()),
                     };
                     self.match_one(draft, (at, reference, groups), (&share, attributes, parents), &owners, noise)?

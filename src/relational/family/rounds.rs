@@ -1,6 +1,6 @@
 //! Drawing a chunk's codes: siblings one after the other, or rows that know nothing of each other.
 
-use super::{Draft, Family};
+use super::{Draft, Family, places::Place};
 use crate::{
     Result,
     encode::{EncodedRows, KnownCodes, SubColumnData, UNKNOWN},
@@ -94,23 +94,36 @@ impl Family {
         part: Range<usize>,
         known: &[(usize, Vec<u32>)],
     ) -> KnownCodes {
-        let joint = &self.joint;
-        let mut question = KnownCodes::nothing(joint.layout.subcolumns.len(), part.len());
-        let owner = |&parent: &u32| draft.chunk.owners.start + parent as usize;
-        for (at, codes) in joint.owner.clone().zip(&draft.segment.context) {
-            let code = |parent| codes.get(owner(parent)).copied().unwrap_or(UNKNOWN);
-            question.set(at, round.parents[part.clone()].iter().map(code).collect());
-        }
-        if let Some(place) = joint.place {
-            question.set(place, round.siblings[part.clone()].iter().map(|&number| place_code(number)).collect());
-        }
-        for &(at, of) in &joint.sibling {
-            let codes = &draft.drawn[of - joint.layout.given];
-            let code = |&before: &u32| if before == NONE { joint.none(at) } else { codes.code(before as usize) };
-            question.set(at, round.before[part.clone()].iter().map(code).collect());
-        }
+        let place = |row: usize| Place {
+            owner: draft.chunk.owners.start as u32 + round.parents[row],
+            number: round.siblings[row],
+            before: round.before[row],
+        };
+        let there: Vec<Place> = part.clone().map(place).collect();
+        let mut question = self.question_at(&there, &draft.segment.context, &draft.drawn);
         for (at, codes) in known {
             question.set(*at, round.rows[part.clone()].iter().map(|&row| codes[row as usize]).collect());
+        }
+        question
+    }
+
+    /// What rows at the places `there` know of their family: of their owner, by its codes `context`, and of the sibling before
+    /// them, one of `drawn`.
+    pub(super) fn question_at(&self, there: &[Place], context: &[Vec<u32>], drawn: &[SubColumnData]) -> KnownCodes {
+        let joint = &self.joint;
+        let mut question = KnownCodes::nothing(joint.layout.subcolumns.len(), there.len());
+        for (at, codes) in joint.owner.clone().zip(context) {
+            let code = |place: &Place| codes.get(place.owner as usize).copied().unwrap_or(UNKNOWN);
+            question.set(at, there.iter().map(code).collect());
+        }
+        if let Some(at) = joint.place {
+            question.set(at, there.iter().map(|place| place_code(place.number)).collect());
+        }
+        for &(at, of) in &joint.sibling {
+            let codes = &drawn[of - joint.layout.given];
+            let code =
+                |place: &Place| if place.before == NONE { joint.none(at) } else { codes.code(place.before as usize) };
+            question.set(at, there.iter().map(code).collect());
         }
         question
     }

@@ -1,11 +1,10 @@
 //! The plan of parents that no model generated.
 
-use super::super::SampleSpec;
+use super::{super::SampleSpec, shared::family_of};
 use crate::{
     Result as SynthResult, SynthError,
     models::SamplerSettings,
-    noise::Noise,
-    relational::{Family, NONE, ParentRows, by_key, degree_column, look_up, owner_column},
+    relational::{NONE, ParentRows, by_key, degree_column, look_up, owner_column},
     store::{StoredModel, off_worker},
 };
 use arrow::{
@@ -111,11 +110,7 @@ impl AdoptExec {
             let reason = format!("`{}` stands for `{}`, and has no rows", self.table, self.spec.model);
             return Err(SynthError::Model(reason));
         }
-        let relations = stored.manifest.relations.clone();
-        let relations = relations.ok_or_else(|| SynthError::Internal("a parent without relations".to_owned()))?;
-        let noise = Noise::new(self.spec.seed, self.spec.content_hash.as_bytes());
-        let (encoder, model) = (stored.manifest.encoder.clone(), Arc::clone(&stored.model));
-        let family = Family::new(Arc::new(relations), encoder, model, noise)?;
+        let family = family_of(&self.spec, stored)?;
         let mut owner_rows = None;
         let mut index = Vec::new();
         if let (Some(owner), Some(of_owner)) = (&self.owner, owner) {

@@ -1,17 +1,16 @@
 //! The plan of given rows of a related table, completed.
 
-use super::plan::Input;
+use super::{plan::Input, shared::family_of};
 use crate::{
     Result as SynthResult, SynthError,
-    exec::sample::SampleSpec,
+    exec::{apply::cast_exact, sample::SampleSpec},
     models::SamplerSettings,
-    noise::Noise,
-    relational::{Family, ParentRows},
+    relational::ParentRows,
     store::{Manifest, off_worker},
 };
 use arrow::{
     array::{RecordBatch, UInt32Array},
-    compute::{CastOptions, cast_with_options, concat_batches, take_record_batch},
+    compute::{concat_batches, take_record_batch},
     datatypes::Schema,
 };
 use datafusion::{
@@ -21,7 +20,7 @@ use datafusion::{
     physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr},
     physical_plan::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
-        collect, collect_partitioned,
+        collect_partitioned,
         execution_plan::{Boundedness, EmissionType, EvaluationType, SchedulingType},
         metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput},
         statistics::StatisticsArgs,
@@ -83,14 +82,8 @@ impl CompleteExec {
         let (mut fields, mut columns) = (Vec::new(), Vec::new());
         for (field, values) in rows.schema().fields().iter().zip(rows.columns()) {
             let wanted = self.manifest.schema().field_with_name(field.name())?;
-            let exact = CastOptions { safe: false, ..CastOptions::default() };
-            let cast = cast_with_options(values, wanted.data_type(), &exact).map_err(|error| SynthError::Column {
-                column: field.name().clone(),
-                reason: format!("synth_sample: {} does not fit {}: {error}", field.data_type(), wanted.data_type()),
-                way_out: "cast it in a view, or leave it out".to_owned(),
-            })?;
+            columns.push(cast_exact("synth_sample", values, wanted.data_type(), field.name())?);
             fields.push(wanted.clone().with_nullable(true));
-            columns.push(cast);
         }
         Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
     }
@@ -104,22 +97,14 @@ impl CompleteExec {
             return Err(SynthError::NoRows { reason: "the table of given rows is empty".to_owned() });
         }
         let stored = self.spec.stored().await?;
-        let relations = stored.manifest.relations.clone();
-        let relations = relations.ok_or_else(|| SynthError::Internal("a model without relations".to_owned()))?;
-        let mut parents: Vec<Option<ParentRows>> = vec![None; relations.references.len()];
+        let family = Arc::new(family_of(&self.spec, &stored)?);
+        let references = stored.manifest.relations.as_ref().map_or(0, |relations| relations.references.len());
+        let mut parents: Vec<Option<ParentRows>> = vec![None; references];
         for input in &self.parents {
-            let batches = collect(Arc::clone(&input.plan), Arc::clone(&context)).await?;
-            parents[input.reference] = Some(ParentRows {
-                rows: concat_batches(&input.plan.schema(), &batches)?,
-                degree: input.degree,
-                adopted: input.first.is_none(),
-            });
+            parents[input.reference] = Some(input.collect(0, &context).await?);
         }
         let held = parents.iter().flatten().map(|parents| parents.rows.get_array_memory_size()).sum::<usize>();
         reservation.try_grow(given.get_array_memory_size() + held + stored.model.sampler_memory())?;
-        let noise = Noise::new(self.spec.seed, self.spec.content_hash.as_bytes());
-        let (encoder, model) = (stored.manifest.encoder.clone(), Arc::clone(&stored.model));
-        let family = Arc::new(Family::new(Arc::new(relations), encoder, model, noise)?);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let settings = SamplerSettings {
             temperature: self.spec.temperature,

@@ -6,7 +6,7 @@ use crate::{
     exec::sample::SampleSpec,
     noise::Noise,
     relational::{Family, ParentRows, Segment},
-    store::off_worker,
+    store::{StoredModel, off_worker},
 };
 use arrow::compute::concat_batches;
 use datafusion::execution::TaskContext;
@@ -17,6 +17,24 @@ use std::{
     sync::{Arc, Weak},
 };
 use tokio::sync::OnceCell;
+
+/// A model and what is kept with it, which make the rows of a sample.
+pub(super) fn family_of(spec: &SampleSpec, stored: &StoredModel) -> Result<Family> {
+    let relations = stored.manifest.relations.clone();
+    let relations = relations.ok_or_else(|| SynthError::Internal("a model without relations".to_owned()))?;
+    let noise = Noise::new(spec.seed, spec.content_hash.as_bytes());
+    Family::new(Arc::new(relations), stored.manifest.encoder.clone(), Arc::clone(&stored.model), noise)
+}
+
+impl Input {
+    /// The parents of a partition.
+    pub(super) async fn collect(&self, partition: usize, context: &Arc<TaskContext>) -> Result<ParentRows> {
+        let stream = self.plan.execute(partition, Arc::clone(context))?;
+        let schema = stream.schema();
+        let batches: Vec<_> = stream.try_collect().await?;
+        Ok(ParentRows { rows: concat_batches(&schema, &batches)?, degree: self.degree, adopted: self.first.is_none() })
+    }
+}
 
 /// A segment, ready to generate.
 #[derive(Debug)]
@@ -68,13 +86,8 @@ impl Shared {
     async fn family(&self, spec: &SampleSpec) -> Result<&(Arc<Family>, usize)> {
         let load = || async {
             let stored = spec.stored().await?;
-            let relations = stored.manifest.relations.clone();
-            let relations = relations.ok_or_else(|| SynthError::Internal("a model without relations".to_owned()))?;
-            let references = relations.references.len();
-            let noise = Noise::new(spec.seed, spec.content_hash.as_bytes());
-            let encoder = stored.manifest.encoder.clone();
-            let family = Family::new(Arc::new(relations), encoder, Arc::clone(&stored.model), noise)?;
-            Ok((Arc::new(family), references))
+            let references = stored.manifest.relations.as_ref().map_or(0, |relations| relations.references.len());
+            Ok((Arc::new(family_of(spec, &stored)?), references))
         };
         self.family.get_or_try_init(load).await
     }
@@ -92,14 +105,7 @@ impl Shared {
         for input in inputs {
             let partition = number - input.first.unwrap_or(number);
             let partition = usize::try_from(partition).unwrap_or(usize::MAX);
-            let stream = input.plan.execute(partition, Arc::clone(context))?;
-            let schema = stream.schema();
-            let batches: Vec<_> = stream.try_collect().await?;
-            parents[input.reference] = Some(ParentRows {
-                rows: concat_batches(&schema, &batches)?,
-                degree: input.degree,
-                adopted: input.first.is_none(),
-            });
+            parents[input.reference] = Some(input.collect(partition, context).await?);
         }
         let family = Arc::clone(family);
         off_worker(move || {
