@@ -45,7 +45,7 @@ impl TableEncoder {
             let Some((of, codes)) = self.function(at) else { continue };
             let Some(subcolumn) = self.layout().columns[of].subcolumns.clone().next() else { continue };
             let mut origins: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-            for (origin, &code) in (0..).zip(codes) {
+            for (origin, &code) in (0..).zip(codes.iter()) {
                 origins.entry(code).or_default().push(origin);
             }
             let (field, encoder) = self.encoder(at);

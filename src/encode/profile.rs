@@ -3,7 +3,7 @@
 use super::{
     Scheme, TableEncoder,
     columns::{self, ColumnEncoder, Sketch},
-    follows::{Equal, Follows, Functions, Since, difference_field},
+    follows::{Equal, Follows, Functions, OneHot, Since, difference_field},
     physical::{Lane, Physical, for_each_bytes, plain, value_type},
     sketch::{BytesSketch, Limits, NumberSketch},
 };
@@ -34,6 +34,7 @@ pub struct TableProfile {
     /// Dates and times, two by two.
     since: Vec<Since>,
     functions: Functions,
+    one_hot: OneHot,
     equal: Vec<Equal>,
     rows: u64,
 }
@@ -67,8 +68,8 @@ impl TableProfile {
             .collect::<Result<_>>()?;
         let free = |at: usize| !roles.contains_key(schema.field(at).name());
         let (since, functions) = (Since::pairs(&schema, free)?, Functions::new(&schema, free));
-        let equal = Equal::pairs(&schema, free)?;
-        Ok(Self { schema, columns, since, functions, equal, rows: 0 })
+        let (one_hot, equal) = (OneHot::new(&schema, free), Equal::pairs(&schema, free)?);
+        Ok(Self { schema, columns, since, functions, one_hot, equal, rows: 0 })
     }
 
     /// Takes in a batch.
@@ -84,6 +85,7 @@ impl TableProfile {
             since.update(batch.columns())?;
         }
         self.functions.update(batch.columns())?;
+        self.one_hot.update(batch.columns())?;
         for equal in &mut self.equal {
             equal.update(batch.columns())?;
         }
@@ -106,6 +108,7 @@ impl TableProfile {
             mine.merge(theirs)?;
         }
         self.functions.merge(other.functions);
+        self.one_hot.merge(&other.one_hot);
         for (mine, theirs) in self.equal.iter_mut().zip(other.equal) {
             mine.merge(theirs)?;
         }
@@ -125,7 +128,7 @@ impl TableProfile {
         let columns = self.columns.iter().map(ColumnProfile::memory_size).sum::<usize>();
         let since = self.since.iter().map(Since::memory_size).sum::<usize>();
         let equal = self.equal.iter().map(Equal::memory_size).sum::<usize>();
-        columns + since + equal + self.functions.memory_size()
+        columns + since + equal + self.functions.memory_size() + self.one_hot.memory_size()
     }
 
     /// Decides roles and fits every column's encoder (in parallel over columns, `threads` at a time).
@@ -136,7 +139,7 @@ impl TableProfile {
         if self.rows == 0 {
             return Err(SynthError::NoRows { reason: "the input has no rows".into() });
         }
-        let Self { schema, mut columns, since, functions, equal, rows } = self;
+        let Self { schema, mut columns, since, functions, one_hot, equal, rows } = self;
         let mut bases = vec![None; columns.len()];
         for (column, base, difference) in Since::best(since, &columns) {
             let nulls = columns[column].nulls;
@@ -185,6 +188,27 @@ impl TableProfile {
             let (Some(from), Some(to)) = (base.all(schema.field(of)), encoder.all(schema.field(at))) else { continue };
             if let Some(codes) = function.codes(&from?, &to?)? {
                 (fitted[at].1, fitted[at].2) = (encoder, Some(Follows::Function { of, codes }));
+            }
+        }
+        for category in one_hot.found(rows) {
+            // The category itself is beside them, if all are functions of it. One alone that is a function would leave the others
+            // to contradict it.
+            if category.iter().all(|&at| fitted[at].2.is_some()) {
+                continue;
+            }
+            let Some(encoders) = category.iter().map(|&at| columns[at].by_value()).collect::<Option<Vec<_>>>() else {
+                continue;
+            };
+            for ((code, &at), encoder) in (0..).zip(&category).zip(encoders) {
+                (fitted[at].1, fitted[at].2) = (encoder, Some(Follows::OneHot { of: category[0], code }));
+            }
+            // What is a function of one of the columns is one of the category.
+            for (.., follows) in &mut fitted {
+                let Some(Follows::Function { of, codes }) = follows else { continue };
+                if let Some(place) = category.iter().position(|at| at == of) {
+                    *codes = (0..category.len()).map(|code| codes[usize::from(code == place)]).collect();
+                    *of = category[0];
+                }
             }
         }
         let mut best: Vec<Option<(f64, usize)>> = vec![None; columns.len()];

@@ -1,6 +1,6 @@
 //! What a condition leaves of a column: codes, and places within the codes that stand for many values.
 
-use super::{EncodedRows, SubColumn, SubColumnData, TableEncoder, columns::KnownParts};
+use super::{EncodedRows, SubColumn, SubColumnData, TableEncoder, UNKNOWN, columns::KnownParts};
 use crate::{Result, SynthError};
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use serde::{Deserialize, Serialize};
@@ -89,7 +89,7 @@ impl TableEncoder {
             way_out: "look at the values that the table has".to_owned(),
         };
         if let Some((of, codes)) = self.function(column) {
-            return self.restrict_function(column, of, codes, &test).ok_or_else(nothing)?.map(Some);
+            return self.restrict_function(column, of, &codes, &test).ok_or_else(nothing)?.map(Some);
         }
         let values = |codes: &[u32], bits: &[u32]| encoder.values(field, codes, bits, KnownParts::default());
         if self.base(column).is_some() || values(&[], &[]).is_none() {
@@ -176,6 +176,12 @@ impl TableEncoder {
         };
         let parts: Vec<Vec<u32>> = subcolumns.iter().skip(1).map(part).collect();
         let places: Vec<u32> = codes.iter().zip(bits).map(|(&code, &bits)| restriction.place(code, bits)).collect();
+        let codes = match self.function(restriction.column) {
+            Some((_, of_category)) => {
+                codes.iter().map(|&code| of_category.get(code as usize).copied().unwrap_or(UNKNOWN)).collect()
+            }
+            None => codes,
+        };
         let unlearned = || SynthError::Internal(format!("a restriction of the unlearned column `{}`", field.name()));
         encoder.values(field, &codes, &places, KnownParts { codes: &parts, within_bins: true }).ok_or_else(unlearned)?
     }

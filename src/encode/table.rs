@@ -15,7 +15,7 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 use serde::{Deserialize, Serialize};
-use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, cell::RefCell, collections::BTreeMap, sync::Arc};
 
 /// What a model wants numbers to look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +95,11 @@ impl Column {
         Ok((codes, parts))
     }
 
+    /// Whether it, column `at`, has the codes of a category that it is one-hot of.
+    fn has_codes_of_category(&self, at: usize) -> bool {
+        matches!(self.follows, Some(Follows::OneHot { of, .. }) if of == at)
+    }
+
     /// The column that it is learned as the time since.
     fn base(&self) -> Option<usize> {
         match self.follows {
@@ -136,6 +141,13 @@ impl TableEncoder {
         }
         let mut layout = Layout { columns: Vec::new(), subcolumns: Vec::new(), given: 0 };
         let mut prepared = Vec::with_capacity(columns.len());
+        let mut sizes: BTreeMap<usize, u32> = BTreeMap::new();
+        for (.., follows) in &columns {
+            if let Some(Follows::OneHot { of, .. }) = follows {
+                *sizes.entry(*of).or_default() += 1;
+            }
+        }
+        let categories = |at: usize| sizes.get(&at).copied().unwrap_or(0);
         for (at, (field, (role, mut encoder, follows))) in schema.fields().iter().zip(columns).enumerate() {
             let column = match follows {
                 Some(Follows::Since(base) | Follows::Equal(base))
@@ -148,8 +160,16 @@ impl TableEncoder {
             };
             encoder.prepare(column)?;
             let start = layout.subcolumns.len();
-            let looked_up = matches!(follows, Some(Follows::Function { .. }));
-            if !looked_up {
+            let looked_up = match follows {
+                Some(Follows::Function { .. }) => true,
+                Some(Follows::OneHot { of, .. }) => of != at,
+                _ => false,
+            };
+            if let Some(Follows::OneHot { .. }) = follows {
+                if !looked_up {
+                    layout.subcolumns.push(SubColumn::codes(categories(at)));
+                }
+            } else if !looked_up {
                 let mut subcolumns = encoder.subcolumns();
                 if let Some(Follows::Equal(_)) = follows {
                     match (&encoder, subcolumns.as_mut_slice()) {
@@ -163,13 +183,30 @@ impl TableEncoder {
             layout.columns.push(ColumnLayout { subcolumns, discrete: !looked_up && encoder.discrete() });
             prepared.push(Column { role, encoder, follows });
         }
-        for (field, column) in schema.fields().iter().zip(&prepared) {
-            let Some(Follows::Function { of, codes }) = &column.follows else { continue };
-            let values = |column: &Column| column.encoder.cardinality_by_value();
-            let base = prepared.get(*of).filter(|base| base.follows.is_none()).and_then(values);
-            let fits = values(column).is_some_and(|count| codes.iter().all(|&code| code < count));
-            if base != u32::try_from(codes.len()).ok() || !fits {
-                return Err(invalid(field, "it is a function of no other"));
+        let values = |column: &Column| column.encoder.cardinality_by_value();
+        let mut next: BTreeMap<usize, u32> = BTreeMap::new();
+        for (at, (field, column)) in schema.fields().iter().zip(&prepared).enumerate() {
+            match &column.follows {
+                Some(Follows::Function { of, codes }) => {
+                    let base = match prepared.get(*of) {
+                        Some(base) if base.follows.is_none() => values(base),
+                        Some(base) if base.has_codes_of_category(*of) => Some(categories(*of)),
+                        _ => None,
+                    };
+                    let fits = values(column).is_some_and(|count| codes.iter().all(|&code| code < count));
+                    if base != u32::try_from(codes.len()).ok() || !fits {
+                        return Err(invalid(field, "it is a function of no other"));
+                    }
+                }
+                Some(Follows::OneHot { of, code }) => {
+                    let next = next.entry(*of).or_default();
+                    let first = prepared.get(*of).is_some_and(|first| first.has_codes_of_category(*of));
+                    if *of > at || !first || code != next || values(column) != Some(2) {
+                        return Err(invalid(field, "it is no column of a category"));
+                    }
+                    *next += 1;
+                }
+                Some(Follows::Since(_) | Follows::Equal(_)) | None => {}
             }
         }
         Ok(Self { schema, scheme, columns: Arc::new(prepared), layout })
@@ -226,11 +263,20 @@ impl TableEncoder {
                     Some(base) => difference(batch.column(at), batch.column(base))?,
                 };
                 let (field, first_row) = (self.schema.field(at), rows as u64);
-                if let Some(Follows::Function { of, codes }) = &column.follows {
-                    self.check_function((at, &array), (*of, batch.column(*of)), codes)?;
-                    continue;
-                }
                 let out = &mut out.subcolumns[self.layout.columns[at].subcolumns.clone()];
+                match &column.follows {
+                    Some(Follows::Function { of, codes }) => {
+                        self.check_function((at, &array), *of, codes, batch)?;
+                        continue;
+                    }
+                    Some(Follows::OneHot { .. }) => {
+                        if let Some(out) = out.first_mut() {
+                            self.category_codes(at, batch)?.into_iter().for_each(|code| out.push_code(code));
+                        }
+                        continue;
+                    }
+                    _ => {}
+                }
                 if let Some(base) = column.equal_to() {
                     let (codes, parts) = column.codes(&array, Some(batch.column(base)))?;
                     push(&EncodeInput { field, array, first_row }, codes, parts, out)?;
@@ -325,9 +371,10 @@ impl TableEncoder {
                 let decoded = column.encoder.decode(&DecodeInput { codes: &kept, ..input(field) })?;
                 zip(&taken, &base, &decoded)?
             }
-            Some(Follows::Function { of: base, codes }) => {
+            Some(Follows::Function { .. } | Follows::OneHot { .. }) => {
+                let (base, codes) = self.function(at).ok_or_else(|| invalid(field, "it is a function of no other"))?;
                 let value = |&code: &u32| codes.get(code as usize).copied().unwrap_or(UNKNOWN);
-                let looked_up = [SubColumnData::Code32(self.codes_of(*base, of)?.iter().map(value).collect())];
+                let looked_up = [SubColumnData::Code32(self.codes_of(base, of)?.iter().map(value).collect())];
                 let rows = 0..of.rows.len();
                 column.encoder.decode(&DecodeInput { codes: &looked_up, rows, ..input(field) })?
             }
@@ -346,10 +393,15 @@ impl TableEncoder {
         codes.ok_or_else(|| SynthError::Model("encoded rows of another layout".into()))
     }
 
-    /// The codes of a column with a code per value: of what is given, else of what is encoded.
+    /// The codes of a column with a code per value: of what is given, else of what is encoded. Those of a category are what
+    /// is encoded.
     fn codes_of(&self, at: usize, of: &Decoding<'_>) -> Result<Vec<u32>> {
         let (field, encoder) = self.encoder(at);
         let codes = self.encoded(at, of)?;
+        if let Some(categories) = self.categories(at) {
+            let input = DecodeInput { field, codes, block: of.block, rows: of.rows.clone(), noise: of.noise };
+            return input.codes(categories);
+        }
         let cardinality = encoder.cardinality_by_value().unwrap_or(0);
         let input = DecodeInput { field, codes, block: of.block, rows: of.rows.clone(), noise: of.noise };
         let mut codes = input.codes(cardinality)?;
@@ -364,18 +416,24 @@ impl TableEncoder {
         Ok(codes)
     }
 
-    /// Whether values of a column are what they were for the values of the column that it is a function of.
-    fn check_function(&self, (at, array): (usize, &ArrayRef), of: (usize, &ArrayRef), codes: &[u32]) -> Result<()> {
-        let (field, encoder) = self.encoder(at);
-        let (base, base_encoder) = self.encoder(of.0);
-        let values = encoder.codes(array.as_ref())?;
-        for (row, (value, base_code)) in values.into_iter().zip(base_encoder.codes(plain(of.1)?.as_ref())?).enumerate()
-        {
-            let value = value.ok_or_else(|| unseen(field, array.as_ref(), row))?;
-            let base_code = base_code.ok_or_else(|| unseen(base, of.1.as_ref(), row))?;
+    /// Whether values of a column are what they were for the values of the column `of` that it is a function of.
+    fn check_function(
+        &self,
+        (at, array): (usize, &ArrayRef),
+        of: usize,
+        codes: &[u32],
+        batch: &RecordBatch,
+    ) -> Result<()> {
+        let base = self.schema.field(of);
+        let base_codes = if self.categories(of).is_some() {
+            self.category_codes(of, batch)?
+        } else {
+            self.value_codes(of, batch.column(of))?
+        };
+        for (value, base_code) in self.value_codes(at, array)?.into_iter().zip(base_codes) {
             if codes.get(base_code as usize) != Some(&value) {
                 return Err(SynthError::Column {
-                    column: field.name().clone(),
+                    column: self.schema.field(at).name().clone(),
                     reason: format!(
                         "it was a function of `{}` when the column was profiled, and is none now",
                         base.name()
@@ -385,6 +443,62 @@ impl TableEncoder {
             }
         }
         Ok(())
+    }
+}
+
+impl TableEncoder {
+    /// The codes of a column that has one per value.
+    fn value_codes(&self, at: usize, array: &ArrayRef) -> Result<Vec<u32>> {
+        let (field, encoder) = self.encoder(at);
+        let array = plain(array)?;
+        let codes = encoder.codes(array.as_ref())?.into_iter().enumerate();
+        codes.map(|(row, code)| code.ok_or_else(|| unseen(field, array.as_ref(), row))).collect()
+    }
+
+    /// The categories that a column is the first one-hot column of.
+    fn categories(&self, at: usize) -> Option<u32> {
+        let column = self.columns.get(at).filter(|column| column.has_codes_of_category(at));
+        match column.and(self.layout.subcolumns.get(self.layout.columns.get(at)?.subcolumns.start)) {
+            Some(SubColumn::Code { cardinality, .. }) => Some(*cardinality),
+            _ => None,
+        }
+    }
+
+    /// The one-hot columns of the category whose first column is `first`, by code.
+    fn one_hot(&self, first: usize) -> impl Iterator<Item = usize> {
+        let of = move |column: &Column| matches!(column.follows, Some(Follows::OneHot { of, .. }) if of == first);
+        self.columns.iter().enumerate().filter(move |(_, column)| of(column)).map(|(at, _)| at)
+    }
+
+    /// The category of each row of a batch, of the one whose first column is `first`.
+    fn category_codes(&self, first: usize, batch: &RecordBatch) -> Result<Vec<u32>> {
+        let mut codes = vec![UNKNOWN; batch.num_rows()];
+        let name = |at: usize| self.schema.field(at).name();
+        let wrong = |row: usize, number: String| SynthError::Column {
+            column: name(first).clone(),
+            reason: format!(
+                "one of it and the columns up to `{}` was set in every row when they were profiled, and {number} set in \
+                 row {row} now",
+                name(self.one_hot(first).last().unwrap_or(first))
+            ),
+            way_out: "profile and encode the same rows (train again if the table has changed)".into(),
+        };
+        for (code, at) in (0..).zip(self.one_hot(first)) {
+            for (row, value) in self.value_codes(at, batch.column(at))?.into_iter().enumerate() {
+                match (value, codes[row]) {
+                    (0, _) => {}
+                    (_, UNKNOWN) => codes[row] = code,
+                    (_, other) => {
+                        let other = name(self.one_hot(first).nth(other as usize).unwrap_or(first));
+                        return Err(wrong(row, format!("`{other}` and `{}` are", name(at))));
+                    }
+                }
+            }
+        }
+        match codes.iter().position(|&code| code == UNKNOWN) {
+            Some(row) => Err(wrong(row, "none is".to_owned())),
+            None => Ok(codes),
+        }
     }
 }
 
@@ -416,6 +530,9 @@ impl TableEncoder {
                     array.data_type(),
                     field.data_type()
                 )));
+            }
+            if self.categories(at).is_some() {
+                continue; // what all columns of a category tell is told by `among`
             }
             let array = match self.columns[at].base() {
                 None => plain(array)?,
@@ -454,10 +571,18 @@ impl TableEncoder {
     pub fn context(&self, arrays: &[Option<ArrayRef>], rows: usize) -> Result<Vec<Vec<u32>>> {
         let mut out = vec![vec![UNKNOWN; rows]; self.layout.subcolumns.len()];
         for ((at, column), array) in self.columns.iter().enumerate().zip(arrays) {
-            let (Some(subcolumn), Some(array)) = (self.layout.columns[at].subcolumns.clone().next(), array) else {
-                continue;
-            };
+            let Some(subcolumn) = self.layout.columns[at].subcolumns.clone().next() else { continue };
             let of_type = |array, at: usize| arrow::compute::cast(array, self.schema.field(at).data_type());
+            if self.categories(at).is_some() {
+                for (code, at) in (0..).zip(self.one_hot(at)) {
+                    let Some(Some(array)) = arrays.get(at) else { continue };
+                    let values = self.columns[at].encoder.codes(plain(&of_type(array, at)?)?.as_ref())?;
+                    let set = out[subcolumn].iter_mut().zip(values).filter(|(_, value)| *value == Some(1));
+                    set.for_each(|(out, _)| *out = code);
+                }
+                continue;
+            }
+            let Some(array) = array else { continue };
             let array = match column.base() {
                 None => plain(&of_type(array, at)?)?,
                 Some(base) => match arrays.get(base) {
@@ -509,10 +634,15 @@ impl TableEncoder {
     }
 
     /// The column that a column is a function of, and the code of its value by the other's code.
+    /// A column that is one-hot is a function of a category, whose codes are those of its first column.
     #[must_use]
-    pub fn function(&self, column: usize) -> Option<(usize, &[u32])> {
+    pub fn function(&self, column: usize) -> Option<(usize, Cow<'_, [u32]>)> {
         match &self.columns.get(column)?.follows {
-            Some(Follows::Function { of, codes }) => Some((*of, codes)),
+            Some(Follows::Function { of, codes }) => Some((*of, Cow::Borrowed(codes))),
+            Some(Follows::OneHot { of, code }) => {
+                let categories = 0..self.categories(*of)?;
+                Some((*of, categories.map(|category| u32::from(category == *code)).collect()))
+            }
             _ => None,
         }
     }

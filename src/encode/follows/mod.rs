@@ -2,10 +2,12 @@
 
 mod equal;
 mod function;
+mod one_hot;
 mod since;
 
 pub(super) use equal::{Equal, equal};
 pub(super) use function::Functions;
+pub(super) use one_hot::OneHot;
 pub(crate) use since::is_instant;
 pub(super) use since::{Since, difference, difference_field, later};
 
@@ -22,6 +24,9 @@ pub(super) enum Follows {
     Equal(usize),
     /// It is a function of another: the code of its value by the other's code.
     Function { of: usize, codes: Vec<u32> },
+    /// It is set where the code of another is this, and at the lower of its two values elsewhere. The first column of a
+    /// category is the one that has its codes, and follows itself.
+    OneHot { of: usize, code: u32 },
 }
 
 /// Those of `columns` that are of the same type as `column`.

@@ -8,6 +8,7 @@ mod errors;
 mod functions;
 mod generated;
 mod numbers;
+mod one_hot;
 mod parts;
 mod profiles;
 mod real;

@@ -214,6 +214,10 @@ fn balanced(encoder: &TableEncoder, name: &str) -> Result<usize> {
         .index_of(name)
         .map_err(|_| fault("balance", format!("'{name}'"), format!("one of the table's columns: {}", names())))?;
     if let Some((of, codes)) = encoder.function(column) {
+        if of == column {
+            let given = format!("'{name}', one of several of which one is set");
+            return Err(fault("balance", given, "a categorical column".to_owned()));
+        }
         let other = encoder.schema().field(of).name();
         let distinct: BTreeSet<_> = codes.iter().collect();
         return if distinct.len() == codes.len() {
