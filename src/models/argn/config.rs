@@ -4,7 +4,7 @@ use crate::models::{FitOptions, OptionSpec};
 
 const WIDTH: OptionSpec = OptionSpec::int("width", (4, 4096), 64, "Hidden units per column.");
 const EMBEDDING_WIDTH: OptionSpec =
-    OptionSpec::int("embedding_width", (1, 256), 12, "Width of a column's embedding at most; fewer codes take less.");
+    OptionSpec::int("embedding_width", (1, 256), 24, "Width of a column's embedding at most; fewer codes take less.");
 const LEARNING_RATE: OptionSpec = OptionSpec::float(
     "learning_rate",
     (1e-7, 0.1),
