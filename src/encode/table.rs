@@ -160,27 +160,20 @@ impl TableEncoder {
             };
             encoder.prepare(column)?;
             let start = layout.subcolumns.len();
-            let looked_up = match follows {
-                Some(Follows::Function { .. }) => true,
-                Some(Follows::OneHot { of, .. }) => of != at,
-                _ => false,
+            let mut subcolumns = match follows {
+                Some(Follows::OneHot { of, .. }) if of == at => vec![SubColumn::codes(categories(at))],
+                Some(Follows::Function { .. } | Follows::OneHot { .. }) => vec![],
+                _ => encoder.subcolumns(),
             };
-            if let Some(Follows::OneHot { .. }) = follows {
-                if !looked_up {
-                    layout.subcolumns.push(SubColumn::codes(categories(at)));
+            if let Some(Follows::Equal(_)) = follows {
+                match (&encoder, subcolumns.as_mut_slice()) {
+                    (ColumnEncoder::Bins(_), [code, ..]) => *code = code.with_one_more(),
+                    _ => return Err(invalid(field, "it cannot have a code for the value of another")),
                 }
-            } else if !looked_up {
-                let mut subcolumns = encoder.subcolumns();
-                if let Some(Follows::Equal(_)) = follows {
-                    match (&encoder, subcolumns.as_mut_slice()) {
-                        (ColumnEncoder::Bins(_), [code, ..]) => *code = code.with_one_more(),
-                        _ => return Err(invalid(field, "it cannot have a code for the value of another")),
-                    }
-                }
-                layout.subcolumns.extend(subcolumns);
             }
-            let subcolumns = start..layout.subcolumns.len();
-            layout.columns.push(ColumnLayout { subcolumns, discrete: !looked_up && encoder.discrete() });
+            let discrete = !subcolumns.is_empty() && encoder.discrete();
+            layout.subcolumns.extend(subcolumns);
+            layout.columns.push(ColumnLayout { subcolumns: start..layout.subcolumns.len(), discrete });
             prepared.push(Column { role, encoder, follows });
         }
         let values = |column: &Column| column.encoder.cardinality_by_value();
@@ -398,12 +391,11 @@ impl TableEncoder {
     fn codes_of(&self, at: usize, of: &Decoding<'_>) -> Result<Vec<u32>> {
         let (field, encoder) = self.encoder(at);
         let codes = self.encoded(at, of)?;
+        let input = DecodeInput { field, codes, block: of.block, rows: of.rows.clone(), noise: of.noise };
         if let Some(categories) = self.categories(at) {
-            let input = DecodeInput { field, codes, block: of.block, rows: of.rows.clone(), noise: of.noise };
             return input.codes(categories);
         }
         let cardinality = encoder.cardinality_by_value().unwrap_or(0);
-        let input = DecodeInput { field, codes, block: of.block, rows: of.rows.clone(), noise: of.noise };
         let mut codes = input.codes(cardinality)?;
         if let Some(given) = of.given.get(&at) {
             let known = encoder.codes(plain(given)?.as_ref())?;

@@ -18,21 +18,6 @@ fn people(rows: usize) -> RecordBatch {
     ])
 }
 
-/// Fitted in parts, of which some are empty, as partitions are.
-fn fit_parts(batch: &RecordBatch, cuts: &[usize], scheme: Scheme) -> TableEncoder {
-    let ends = cuts.iter().copied().chain([batch.num_rows()]);
-    let mut whole = TableProfile::new(batch.schema(), &BTreeMap::new()).unwrap();
-    let mut start = 0;
-    for end in ends {
-        let mut part = TableProfile::new(batch.schema(), &BTreeMap::new()).unwrap();
-        part.update(&batch.slice(start, (end - start) / 2)).unwrap();
-        part.update(&batch.slice(start + (end - start) / 2, end - start - (end - start) / 2)).unwrap();
-        whole.merge(part).unwrap();
-        start = end;
-    }
-    whole.finish(scheme, 2).unwrap()
-}
-
 fn functions(encoder: &TableEncoder) -> Vec<Option<usize>> {
     (0..encoder.schema().fields().len()).map(|at| Some(encoder.function(at)?.0)).collect()
 }

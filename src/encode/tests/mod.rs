@@ -40,6 +40,21 @@ fn fit(batch: &RecordBatch) -> TableEncoder {
     fit_with(batch, &[]).unwrap()
 }
 
+/// Fitted in parts, of which some are empty, as partitions are.
+fn fit_parts(batch: &RecordBatch, cuts: &[usize], scheme: Scheme) -> TableEncoder {
+    let ends = cuts.iter().copied().chain([batch.num_rows()]);
+    let mut whole = TableProfile::new(batch.schema(), &BTreeMap::new()).unwrap();
+    let mut start = 0;
+    for end in ends {
+        let mut part = TableProfile::new(batch.schema(), &BTreeMap::new()).unwrap();
+        part.update(&batch.slice(start, (end - start) / 2)).unwrap();
+        part.update(&batch.slice(start + (end - start) / 2, end - start - (end - start) / 2)).unwrap();
+        whole.merge(part).unwrap();
+        start = end;
+    }
+    whole.finish(scheme, 2).unwrap()
+}
+
 fn encode(encoder: &TableEncoder, batch: &RecordBatch) -> EncodedRows {
     let mut out = EncodedRows::with_capacity(encoder.layout(), batch.num_rows());
     encoder.encode(batch, &mut out).unwrap();

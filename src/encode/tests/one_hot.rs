@@ -36,22 +36,6 @@ fn land(rows: usize) -> RecordBatch {
     ])
 }
 
-fn fit_parts(batch: &RecordBatch, cuts: &[usize], scheme: Scheme) -> TableEncoder {
-    let profile = |part: &RecordBatch| {
-        let mut profile = TableProfile::new(part.schema(), &BTreeMap::new()).unwrap();
-        profile.update(part).unwrap();
-        profile
-    };
-    let ends = cuts.iter().copied().chain([batch.num_rows()]);
-    let mut whole = profile(&batch.slice(0, 0));
-    let mut start = 0;
-    for end in ends {
-        whole.merge(profile(&batch.slice(start, end - start))).unwrap();
-        start = end;
-    }
-    whole.finish(scheme, 2).unwrap()
-}
-
 fn of(encoder: &TableEncoder) -> Vec<Option<usize>> {
     (0..encoder.schema().fields().len()).map(|at| Some(encoder.function(at)?.0)).collect()
 }
