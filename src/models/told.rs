@@ -30,17 +30,29 @@ pub fn probabilities(
     Ok((0..codes.len()).map(of_row).collect())
 }
 
-/// Draws the codes of a sub-column of which several will do, given all that is known.
+/// Draws the codes of sub-columns of which several will do, one after the other, given all that is known: what is told of
+/// those of which one code alone will do as well.
 ///
 /// # Errors
 /// libtorch failed.
 pub fn draw(
     sampler: &mut dyn AnyOrderSampler,
+    told: &[Among],
+    known: &mut KnownCodes,
+    (block, noise): (u64, &Noise),
+) -> Result<()> {
+    for among in told {
+        among.settle(known);
+    }
+    told.iter().try_for_each(|among| draw_one(sampler, among, known, (block, noise)))
+}
+
+fn draw_one(
+    sampler: &mut dyn AnyOrderSampler,
     among: &Among,
     known: &mut KnownCodes,
     (block, noise): (u64, &Noise),
 ) -> Result<()> {
-    among.settle(known);
     let mut codes = among.codes(known);
     let mut uniform = vec![0f32; codes.len()];
     noise.purpose(&format!("given/{}", among.subcolumn)).fill_uniform(block, &mut uniform);

@@ -163,9 +163,7 @@ impl Job {
         if self.spec.action == Action::LogProbability {
             return self.columns.judged(given, log_probability(sampler, known, &among)?);
         }
-        for among in &among {
-            told::draw(sampler, among, &mut known, (number, noise))?;
-        }
+        told::draw(sampler, &among, &mut known, (number, noise))?;
         sampler.complete(number, noise, &known, encoded)?;
         let decoded = self.columns.decoded(encoder);
         let values = columns.into_iter().zip(arrays).collect();

@@ -341,10 +341,9 @@ impl Family {
             for (at, codes) in &given.known {
                 question.set(*at, codes[first..first + part.len()].to_vec());
             }
-            for among in &given.told {
-                let part = Among { allowed: among.allowed[first..first + part.len()].to_vec(), ..*among };
-                told::draw(sampler, &part, &mut question, (block, noise))?;
-            }
+            let of_part = |told: &Among| Among { allowed: told.allowed[first..first + part.len()].to_vec(), ..*told };
+            let told: Vec<Among> = given.told.iter().map(of_part).collect();
+            told::draw(sampler, &told, &mut question, (block, noise))?;
             sampler.complete(block, noise, &question, &mut drawn)?;
             out.extend(&drawn, part);
         }
