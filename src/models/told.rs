@@ -30,8 +30,8 @@ pub fn probabilities(
     Ok((0..codes.len()).map(of_row).collect())
 }
 
-/// Draws the codes of sub-columns of which several will do, one after the other, given all that is known: what is told of
-/// those of which one code alone will do as well.
+/// Draws the codes of sub-columns of which several will do, one after the other, given all that is known. Where one code alone
+/// will do it is known from the start, whichever sub-column it is of.
 ///
 /// # Errors
 /// libtorch failed.
