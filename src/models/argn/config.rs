@@ -22,8 +22,9 @@ const SHRINKAGE: OptionSpec = OptionSpec::float(
     "shrinkage",
     (0.0, 1e6),
     20.0,
-    "Pull of the weights towards zero, which weighs as many rows: their L2 decay times the rows learned from. Of fewer than \
-    20,000 rows it weighs less, in proportion, but a quarter at least.",
+    "Least pull of the weights towards zero, which weighs as many rows: their L2 decay times the rows learned from. Of fewer than \
+    20,000 rows it weighs less, in proportion, but a quarter at least. What a column sees of each other one is pulled up to \
+    100 times as much, as rows held out want it.",
 );
 const HIDDEN_DROPOUT: OptionSpec =
     OptionSpec::float("hidden_dropout", (0.0, 0.9), 0.1, "Share of the hidden units dropped per row and step.");
@@ -44,7 +45,7 @@ pub(super) struct Config {
     pub(super) embedding_width: usize,
     pub(super) learning_rate: f64,
     pub(super) any_order: f64,
-    /// L2 decay of all parameters times the rows learned from.
+    /// L2 decay of all parameters times the rows learned from, at least.
     pub(super) shrinkage: f64,
     pub(super) dropout: f64,
 }

@@ -60,6 +60,11 @@ impl Cosines {
         Ok(Self { basis, embedding, head })
     }
 
+    /// The same memory.
+    pub(super) fn shallow_clone(&self) -> Self {
+        Self { basis: self.basis.shallow_clone(), ..*self }
+    }
+
     /// `U + B C`.
     pub(super) fn embed(&self, free: &Tensor, smooth: &Tensor) -> Result<Tensor> {
         Ok(free.f_addmm(&self.basis, smooth)?)

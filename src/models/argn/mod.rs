@@ -10,6 +10,7 @@ mod config;
 mod cosines;
 mod model;
 mod network;
+mod relevance;
 mod sampler;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,10 @@
 //! (`[D]`, invisible columns zero), the logits of column `k` are `relu(x W_k + b_k) V_k + c_k`. `E_k` and `V_k` have smooth
 //! parts where codes stand for numbers (see [`cosines`](super::cosines)).
 
-use super::cosines::{self, Cosines};
+use super::{
+    cosines::{self, Cosines},
+    relevance::Decays,
+};
 use crate::{
     Result,
     encode::Ascending,
@@ -119,14 +122,16 @@ pub(super) struct Network {
     pub(super) parameters: Parameters,
     /// What is validated and kept.
     pub(super) average: Average,
-    weight_decay: f64,
+    decays: Decays,
+    /// Every parameter's L2 decay, laid out as those are.
+    pull: Tensor,
     dropout: f64,
 }
 
 /// What keeps the networks from learning rows by heart.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Regularisation {
-    /// L2 decay of all parameters.
+    /// L2 decay of all parameters, at least (see [`relevance`](super::relevance)).
     pub(super) weight_decay: f64,
     /// Share of hidden units dropped per row and step (Srivastava et al. 2014).
     pub(super) dropout: f64,
@@ -195,6 +200,8 @@ impl Network {
         all.extend(smooth);
         let parameters = Parameters::new(all, Kind::Float, device)?;
         let average = Average::new(&parameters, AVERAGING)?;
+        let parts = (columns.len() - given) * (columns.len() + 1);
+        let decays = Decays::new(regularisation.weight_decay, parts);
         let mut network = Self {
             columns,
             given,
@@ -202,11 +209,13 @@ impl Network {
             width: width as i64,
             device,
             cosines,
+            decays,
+            pull: parameters.master.f_zeros_like()?,
             parameters,
             average,
-            weight_decay: regularisation.weight_decay,
             dropout: regularisation.dropout,
         };
+        network.spread_decays()?;
         for (index, (name, mut master)) in network.parameters.named(&network.parameters.master)?.into_iter().enumerate()
         {
             let (rows, columns) = master.size2()?;
@@ -325,16 +334,16 @@ impl Network {
     }
 
     /// The gradients of the mean negative log-likelihood, which it returns. What is dropped is drawn from blocks of
-    /// `dropout` that belong to step `step`.
-    pub(super) fn gradients(&self, batch: &Batch, dropout: &Purpose, step: u64, team: &Team) -> Result<f64> {
+    /// a purpose that belong to a step; without one all units are kept.
+    pub(super) fn gradients(&self, batch: &Batch, dropout: Option<(&Purpose, u64)>, team: &Team) -> Result<f64> {
         let inputs = self.inputs(batch)?;
         let group = |group: usize| {
             move |(this, batch, inputs): &(&Self, &Batch, &Inputs)| -> Result<(f64, Tensor)> {
                 let by_x = inputs.x.f_zeros_like()?;
                 let mut loss = 0.0;
                 for k in (this.given + group..this.columns.len()).step_by(GROUPS) {
-                    let block = step * this.columns.len() as u64 + k as u64;
-                    let kept = this.kept_units(batch.rows, dropout, block)?;
+                    let block = |step: u64| step * this.columns.len() as u64 + k as u64;
+                    let kept = this.kept_units(batch.rows, dropout.map(|(purpose, step)| (purpose, block(step))))?;
                     loss += this.column_gradients(k, batch, inputs, &kept, &by_x)?;
                 }
                 Ok((loss, by_x))
@@ -393,32 +402,110 @@ impl Network {
     }
 
     /// The mask of the hidden units kept, `[rows, width]`; a single 1 where none is dropped.
-    fn kept_units(&self, rows: i64, dropout: &Purpose, block: u64) -> Result<Tensor> {
+    fn kept_units(&self, rows: i64, dropout: Option<(&Purpose, u64)>) -> Result<Tensor> {
         let kind = (Kind::Float, self.device);
-        if self.dropout == 0.0 {
-            return Ok(Tensor::f_ones([1, 1], kind)?);
+        match dropout {
+            Some(block) if self.dropout > 0.0 => {
+                Ok(dropout_mask(rows * self.width, self.dropout, block, kind)?.f_view([rows, self.width])?)
+            }
+            _ => Ok(Tensor::f_ones([1, 1], kind)?),
         }
-        Ok(dropout_mask(rows * self.width, self.dropout, (dropout, block), kind)?.f_view([rows, self.width])?)
+    }
+
+    /// The decays per pair of columns and head.
+    pub(super) fn decays(&self) -> &Decays {
+        &self.decays
+    }
+
+    /// Changes the decays.
+    pub(super) fn change_decays<T>(&mut self, change: impl FnOnce(&mut Decays) -> T) -> Result<T> {
+        let result = change(&mut self.decays);
+        self.spread_decays()?;
+        Ok(result)
+    }
+
+    /// The matrices of column `k`'s head.
+    fn head_parameters(&self, k: usize) -> impl Iterator<Item = usize> {
+        let smooth = self.cosines[k].as_ref().and_then(|cosines| cosines.head);
+        [self.parameter(k, HEAD)].into_iter().chain(smooth)
+    }
+
+    /// Every parameter's decay.
+    fn spread_decays(&mut self) -> Result<()> {
+        let (flat, mut matrices) = self.parameters.zeros()?;
+        for matrix in &mut matrices {
+            let _ = matrix.f_fill_(self.decays.least())?;
+        }
+        for (k, decays) in (self.given..).zip(self.decays.parts().chunks_exact(self.columns.len() + 1)) {
+            let seen = self.columns.iter().zip(decays);
+            let rows: Vec<f32> = seen.flat_map(|(column, &decay)| vec![decay; column.width]).collect();
+            matrices[self.parameter(k, INPUT)].f_copy_(&Tensor::f_from_slice(&rows)?.f_view([self.total, 1])?)?;
+            for head in self.head_parameters(k) {
+                let _ = matrices[head].f_fill_(f64::from(decays[self.columns.len()]))?;
+            }
+        }
+        self.pull = flat;
+        Ok(())
+    }
+
+    /// How much more every pair of columns and every head would have to decay to make up for the slope along their weights of
+    /// the loss of `batch`.
+    pub(super) fn wanted_decays(&self, batch: &Batch, team: &Team) -> Result<Vec<f64>> {
+        self.gradients(batch, None, team)?;
+        // Per row of a matrix: the slope along its weights, and their squared length.
+        let rows = |index: usize| -> Result<Vec<(f64, f64)>> {
+            let weight = self.parameters.weight(index)?;
+            let sums = |by: &Tensor| -> Result<Vec<f64>> {
+                Ok(Vec::try_from(weight.f_mul(by)?.f_sum_dim_intlist(1, false, Kind::Double)?.f_to(Device::Cpu)?)?)
+            };
+            Ok(sums(&self.parameters.gradient(index)?)?.into_iter().zip(sums(&weight)?).collect())
+        };
+        let wanted = |rows: &[(f64, f64)]| {
+            let (slope, square) = rows.iter().fold((0.0, 0.0), |sums, row| (sums.0 + row.0, sums.1 + row.1));
+            if square > 0.0 { slope / square } else { 0.0 }
+        };
+        let mut all = Vec::with_capacity(self.decays.parts().len());
+        for k in self.given..self.columns.len() {
+            let input = rows(self.parameter(k, INPUT))?;
+            all.extend(self.columns.iter().map(|column| wanted(&input[column.at..column.at + column.width])));
+            let head = self.head_parameters(k).map(rows).collect::<Result<Vec<_>>>()?;
+            all.push(wanted(&head.concat()));
+        }
+        Ok(all)
     }
 
     /// Adam's step `number` (from 1) at `rate`.
     pub(super) fn update(&mut self, number: u64, rate: f64, team: &Team) -> Result<()> {
-        let adam = Adam { learning_rate: rate, beta1: 0.9, beta2: 0.999, weight_decay: self.weight_decay };
+        self.parameters.shrink(&self.pull)?;
+        let adam = Adam { learning_rate: rate, beta1: 0.9, beta2: 0.999, weight_decay: 0.0 };
         self.parameters.step(&adam, number, team)?;
         self.average.follow(&self.parameters, number, team)
+    }
+
+    /// The networks at their average weights, to take gradients by.
+    pub(super) fn at_average(&self) -> Result<Self> {
+        let cosines = self.cosines.iter().map(|cosines| cosines.as_ref().map(Cosines::shallow_clone)).collect();
+        Ok(self.with(cosines, self.parameters.at_values(&self.average.values)?))
+    }
+
+    fn with(&self, cosines: Vec<Option<Cosines>>, parameters: Parameters) -> Self {
+        Self {
+            columns: self.columns.clone(),
+            cosines,
+            parameters,
+            average: self.average.shallow_clone(),
+            decays: self.decays.clone(),
+            pull: self.pull.shallow_clone(),
+            ..*self
+        }
     }
 
     /// The networks at their average weights, smooth parts folded into free ones: to run, not to learn.
     pub(super) fn averaged(&self) -> Result<Self> {
         let mut values = self.average.values.f_empty_like()?;
         values.f_copy_(&self.average.values)?;
-        let network = Self {
-            columns: self.columns.clone(),
-            cosines: self.columns.iter().map(|_| None).collect(),
-            parameters: self.parameters.with_values(&values)?,
-            average: self.average.shallow_clone(),
-            ..*self
-        };
+        let none = self.columns.iter().map(|_| None).collect();
+        let network = self.with(none, self.parameters.with_values(&values)?);
         for (k, cosines) in self.cosines.iter().enumerate() {
             let Some(cosines) = cosines else { continue };
             let value = |parameter| network.parameters.master(parameter);
@@ -445,7 +532,7 @@ mod tests {
             ascending: Ascending { start: numbers.start, end: numbers.end },
         });
         let noise = Noise::new(3, b"test");
-        let regularisation = Regularisation { weight_decay: 0.0, dropout: 0.25 };
+        let regularisation = Regularisation { weight_decay: 0.5, dropout: 0.25 };
         let columns = columns(&[3, 4, 12], 3);
         let network = Network::new(columns, 0, 6, &start, regularisation, &noise, Device::Cpu).unwrap();
         let codes: Vec<Vec<i64>> =
@@ -474,7 +561,7 @@ mod tests {
         });
         let mut loss = Tensor::from(0f32);
         for k in 0..3 {
-            let kept = network.kept_units(8, &dropout, 5 * 3 + k as u64).unwrap();
+            let kept = network.kept_units(8, Some((&dropout, 5 * 3 + k as u64))).unwrap();
             let mut parts = Vec::new();
             for (j, column) in network.columns.iter().enumerate() {
                 let seen: Vec<f32> = (0..8)
@@ -495,7 +582,7 @@ mod tests {
         }
         loss.backward();
         for threads in [1, 2] {
-            let ours = network.gradients(&batch, &dropout, 5, &Team::new(threads).unwrap()).unwrap();
+            let ours = network.gradients(&batch, Some((&dropout, 5)), &Team::new(threads).unwrap()).unwrap();
             assert!((ours - loss.double_value(&[])).abs() < 1e-5);
             for (i, master) in masters.iter().enumerate() {
                 let (wanted, got) = (master.grad(), network.parameters.gradient(i).unwrap());
@@ -503,6 +590,52 @@ mod tests {
                 assert!(error < 1e-5, "parameter {i}: {error}");
             }
         }
+    }
+
+    #[test]
+    fn wanted_decays_are_slopes_along_weights_over_their_squared_length() {
+        let (network, batch, _, _) = setting();
+        let _ = network.parameters.master(16).unwrap().fill_(0.1);
+        let wanted = network.wanted_decays(&batch, &Team::new(1).unwrap()).unwrap();
+        let part = |k: usize, j: usize| {
+            let head = vec![network.parameters.master(k * PER_COLUMN + HEAD), network.parameters.master(16)];
+            let input = network.parameters.master(k * PER_COLUMN + INPUT).unwrap();
+            let seen = network.columns.get(j).map(|c| vec![Ok(input.narrow(0, c.at as i64, c.width as i64))]);
+            (k * 4 + j, seen.unwrap_or(head).into_iter().map(Result::unwrap).collect::<Vec<Tensor>>())
+        };
+        for (at, weights) in [part(1, 0), part(1, 2), part(2, 1), part(2, 3)] {
+            let start: Vec<Tensor> = weights.iter().map(Tensor::copy).collect();
+            let loss = |stretch: f64| {
+                weights.iter().zip(&start).for_each(|(w, start)| w.shallow_clone().copy_(&(start * stretch)));
+                network.loss(&batch).unwrap()
+            };
+            let slope = (loss(1.01) - loss(0.99)) / 0.02;
+            loss(1.0);
+            let square: f64 = start.iter().map(|w| w.square().sum(Kind::Double).double_value(&[])).sum();
+            let found = wanted[at] * square;
+            assert!((found - slope).abs() < 1e-3 * (1.0 + slope.abs()), "{at}: {found}, expected {slope}");
+        }
+    }
+
+    #[test]
+    fn parameters_decay_with_their_columns() {
+        let (mut network, ..) = setting();
+        let parts: Vec<f32> = (1..=12).map(|part| part as f32).collect();
+        assert!(network.change_decays(|decays| decays.resume(&parts)).unwrap());
+        let pull = |index: usize| network.parameters.named(&network.pull).unwrap().remove(index).1;
+        for k in 0..3 {
+            let input = pull(k * PER_COLUMN + INPUT);
+            for (j, column) in network.columns.iter().enumerate() {
+                let rows = input.narrow(0, column.at as i64, column.width as i64);
+                assert_eq!(rows, rows.full_like(f64::from(parts[k * 4 + j])));
+            }
+            let head = pull(k * PER_COLUMN + HEAD);
+            assert_eq!(head, head.full_like(f64::from(parts[k * 4 + 3])));
+            for other in [EMBEDDING, BIAS, HEAD_BIAS].map(|which| pull(k * PER_COLUMN + which)) {
+                assert_eq!(other, other.full_like(0.5));
+            }
+        }
+        assert_eq!((pull(15), pull(16)), (pull(15).full_like(0.5), pull(16).full_like(12.0)));
     }
 
     #[test]

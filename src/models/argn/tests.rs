@@ -228,6 +228,25 @@ fn a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one() {
     assert_eq!((resumed.report.best_epoch, resumed.report.score), (whole.report.best_epoch, whole.report.score));
 }
 
+/// `c` = `a` in 4 of 5 rows, whatever the independent `b` is.
+#[test]
+fn what_says_nothing_shrinks() {
+    let layout = codes(&[5, 40, 5]);
+    let mut rows = EncodedRows::with_capacity(&layout, 2000);
+    for [a, b, other] in words(2000) {
+        let c = if other % 5 == 0 { other / 5 % 5 } else { a % 5 };
+        [a % 5, b % 40, c].iter().zip(&mut rows.subcolumns).for_each(|(&code, column)| column.push_code(code));
+    }
+    rows.rows = 2000;
+    let data = TrainingData { layout: &layout, rows: &rows.into() };
+    let mut watch = Watch { cancel_at: Some(150), ..Watch::default() };
+    assert!(matches!(Argn.fit(&data, &small(20), None, &mut watch), Err(SynthError::Cancelled)));
+    let decays = &watch.checkpoints.last().unwrap().state.tensors["network/decays"].data;
+    // Three columns and the head, per column.
+    let [by_a, by_b] = [decays[2 * 4], decays[2 * 4 + 1]];
+    assert!(by_b > 5.0 * by_a, "c by a: {by_a}, by b: {by_b}; {decays:?}");
+}
+
 #[test]
 fn a_broken_step_is_taken_back() {
     let (layout, rows) = planted(900);

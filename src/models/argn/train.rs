@@ -6,7 +6,7 @@ use super::{
     network::{Batch, Network, Regularisation, Start, columns},
 };
 use crate::{
-    Result,
+    Result, SynthError,
     encode::{SubColumn, SubColumnData},
     models::{
         FitOptions, HostTensor, ModelState, TrainingData,
@@ -25,6 +25,9 @@ use tch::Device;
 /// Rows judged at once.
 const JUDGED: usize = 1024;
 
+/// What a checkpoint calls the decays.
+const DECAYS: &str = "network/decays";
+
 /// The networks, learning.
 pub(super) struct ArgnLearner<'a> {
     config: Config,
@@ -33,6 +36,7 @@ pub(super) struct ArgnLearner<'a> {
     split: Split,
     device: Device,
     orders: Purpose,
+    held_out_orders: Purpose,
     dropout: Purpose,
     network: Network,
     rows: Shuffled,
@@ -61,6 +65,7 @@ impl<'a> ArgnLearner<'a> {
             device,
             rows: Shuffled::new(noise.purpose("argn/shuffle")),
             orders: noise.purpose("argn/orders"),
+            held_out_orders: noise.purpose("argn/held-out orders"),
             dropout: noise.purpose("argn/dropout"),
             network,
             config,
@@ -73,9 +78,15 @@ impl<'a> ArgnLearner<'a> {
         Batch::new(&codes, ranks, self.device)
     }
 
+    /// The rows as they are learned: the last of them in random orders of the columns, from block `block` of `orders`.
+    fn in_orders(&self, rows: &[u32], orders: &Purpose, block: u64) -> Result<Batch> {
+        let free = (self.config.any_order * rows.len() as f64).round() as usize;
+        self.batch(rows, &self.random_ranks(orders, block, free))
+    }
+
     /// Random ranks of the columns for `rows` rows, after those of the given ones.
-    fn random_ranks(&self, step: u64, rows: usize) -> Vec<f32> {
-        let mut random = self.orders.block(step);
+    fn random_ranks(&self, orders: &Purpose, block: u64, rows: usize) -> Vec<f32> {
+        let mut random = orders.block(block);
         let mut order: Vec<f32> = (0..self.network.columns.len()).map(|k| k as f32).collect();
         let mut ranks = Vec::with_capacity(rows * order.len());
         for _ in 0..rows {
@@ -83,6 +94,19 @@ impl<'a> ArgnLearner<'a> {
             ranks.extend_from_slice(&order);
         }
         ranks
+    }
+
+    /// Lets the held-out rows, in orders as they are learned, move the decays.
+    fn follow_held_out(&mut self) -> Result<()> {
+        let (network, held_out) = (self.network.at_average()?, &self.split.held_out);
+        let mut wanted = vec![0.0; network.decays().parts().len()];
+        for (block, rows) in (0..).zip(held_out.chunks(JUDGED)) {
+            let batch = self.in_orders(rows, &self.held_out_orders, block)?;
+            let share = rows.len() as f64 / held_out.len() as f64;
+            let decays = network.wanted_decays(&batch, &self.team)?;
+            wanted.iter_mut().zip(decays).for_each(|(wanted, decay)| *wanted += decay * share);
+        }
+        self.network.change_decays(|decays| decays.follow(&wanted))
     }
 
     /// Mean negative log-likelihood of the held-out rows in the table's order.
@@ -117,10 +141,12 @@ impl Learner for ArgnLearner<'_> {
 
     fn step(&mut self, step: Step) -> Result<Losses> {
         let number = step.number;
+        if number > 0 && number.is_multiple_of(self.steps_per_epoch()) && self.config.shrinkage > 0.0 {
+            self.follow_held_out()?;
+        }
         let rows = self.rows.batch(&self.split.train, number, self.config.batch).to_vec();
-        let free = (self.config.any_order * rows.len() as f64).round() as usize;
-        let batch = self.batch(&rows, &self.random_ranks(number, free))?;
-        let loss = self.network.gradients(&batch, &self.dropout, number, &self.team)?;
+        let batch = self.in_orders(&rows, &self.orders, number)?;
+        let loss = self.network.gradients(&batch, Some((&self.dropout, number)), &self.team)?;
         let rate = self.config.learning_rate * one_cycle(number as f64 / step.end as f64) * step.rate;
         self.network.update(number + 1, rate, &self.team)?;
         Ok(Losses { loss, critic: None })
@@ -147,12 +173,21 @@ impl Learner for ArgnLearner<'_> {
 
     fn save(&self, tensors: &mut BTreeMap<String, HostTensor>) -> Result<()> {
         save_parameters("network", &self.network.parameters, tensors)?;
-        save_flat("network/average", &self.network.parameters, &self.network.average.values, tensors)
+        save_flat("network/average", &self.network.parameters, &self.network.average.values, tensors)?;
+        let decays = self.network.decays().parts().to_vec();
+        tensors.insert(DECAYS.to_owned(), HostTensor { shape: vec![decays.len()], data: decays });
+        Ok(())
     }
 
     fn load(&mut self, state: &ModelState) -> Result<()> {
         load_parameters("network", &mut self.network.parameters, state)?;
-        load_flat("network/average", &self.network.parameters, &self.network.average.values, state)
+        load_flat("network/average", &self.network.parameters, &self.network.average.values, state)?;
+        let kept = state.tensors.get(DECAYS).map_or(&[][..], |decays| &decays.data);
+        if self.network.change_decays(|decays| decays.resume(kept))? {
+            return Ok(());
+        }
+        let reason = "its decays are missing or of other columns".to_owned();
+        Err(SynthError::Artifact { path: "checkpoint".to_owned(), reason })
     }
 
     #[cfg(test)]
