@@ -128,13 +128,6 @@ impl Parameters {
         Ok(Self { gradient: self.gradient.f_zeros_like()?, ..self.with_values(flat)? })
     }
 
-    /// Zeros laid out as [`Parameters::master`], and the views of its matrices.
-    pub(crate) fn zeros(&self) -> Result<(Tensor, Vec<Tensor>)> {
-        let flat = self.master.f_zeros_like()?;
-        let views = (0..self.slots.len()).map(|index| self.view(&flat, index)).collect::<Result<_>>()?;
-        Ok((flat, views))
-    }
-
     /// Adds what L2 decays, laid out as [`Parameters::master`], pull by to the gradients of f32 matrices.
     pub(crate) fn shrink(&mut self, decays: &Tensor) -> Result<()> {
         let _ = self.gradient.f_addcmul_(&self.master, decays)?;

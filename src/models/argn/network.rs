@@ -432,19 +432,16 @@ impl Network {
 
     /// Every parameter's decay.
     fn spread_decays(&mut self) -> Result<()> {
-        let (flat, mut matrices) = self.parameters.zeros()?;
-        for matrix in &mut matrices {
-            let _ = matrix.f_fill_(self.decays.least())?;
-        }
+        let _ = self.pull.f_fill_(self.decays.least())?;
+        let mut matrices = self.parameters.named(&self.pull)?;
         for (k, decays) in (self.given..).zip(self.decays.parts().chunks_exact(self.columns.len() + 1)) {
             let seen = self.columns.iter().zip(decays);
             let rows: Vec<f32> = seen.flat_map(|(column, &decay)| vec![decay; column.width]).collect();
-            matrices[self.parameter(k, INPUT)].f_copy_(&Tensor::f_from_slice(&rows)?.f_view([self.total, 1])?)?;
+            matrices[self.parameter(k, INPUT)].1.f_copy_(&Tensor::f_from_slice(&rows)?.f_view([self.total, 1])?)?;
             for head in self.head_parameters(k) {
-                let _ = matrices[head].f_fill_(f64::from(decays[self.columns.len()]))?;
+                let _ = matrices[head].1.f_fill_(f64::from(decays[self.columns.len()]))?;
             }
         }
-        self.pull = flat;
         Ok(())
     }
 
