@@ -418,10 +418,9 @@ impl Network {
     }
 
     /// Changes the decays.
-    pub(super) fn change_decays<T>(&mut self, change: impl FnOnce(&mut Decays) -> T) -> Result<T> {
-        let result = change(&mut self.decays);
-        self.spread_decays()?;
-        Ok(result)
+    pub(super) fn change_decays(&mut self, change: impl FnOnce(&mut Decays)) -> Result<()> {
+        change(&mut self.decays);
+        self.spread_decays()
     }
 
     /// The matrices of column `k`'s head.
@@ -618,7 +617,7 @@ mod tests {
     fn parameters_decay_with_their_columns() {
         let (mut network, ..) = setting();
         let parts: Vec<f32> = (1..=12).map(|part| part as f32).collect();
-        assert!(network.change_decays(|decays| decays.resume(&parts)).unwrap());
+        network.change_decays(|decays| decays.resume(&parts)).unwrap();
         let pull = |index: usize| network.parameters.named(&network.pull).unwrap().remove(index).1;
         for k in 0..3 {
             let input = pull(k * PER_COLUMN + INPUT);

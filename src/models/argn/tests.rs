@@ -241,10 +241,16 @@ fn what_says_nothing_shrinks() {
     let data = TrainingData { layout: &layout, rows: &rows.into() };
     let mut watch = Watch { cancel_at: Some(150), ..Watch::default() };
     assert!(matches!(Argn.fit(&data, &small(20), None, &mut watch), Err(SynthError::Cancelled)));
-    let decays = &watch.checkpoints.last().unwrap().state.tensors["network/decays"].data;
+    let mut checkpoint = watch.checkpoints.pop().unwrap();
+    let decays = checkpoint.state.tensors["network/decays"].data.clone();
     // Three columns and the head, per column.
     let [by_a, by_b] = [decays[2 * 4], decays[2 * 4 + 1]];
     assert!(by_b > 5.0 * by_a, "c by a: {by_a}, by b: {by_b}; {decays:?}");
+
+    let kept = checkpoint.state.tensors.get_mut("network/decays").unwrap();
+    (kept.shape, kept.data) = (vec![1], vec![1.0]);
+    let refused = Argn.fit(&data, &small(20), Some(&checkpoint), &mut Watch::default()).err().unwrap().to_string();
+    assert!(refused.contains("`network/decays` has shape [1] instead of [12]"), "{refused}");
 }
 
 #[test]

@@ -6,13 +6,14 @@ use super::{
     network::{Batch, Network, Regularisation, Start, columns},
 };
 use crate::{
-    Result, SynthError,
+    Result,
     encode::{SubColumn, SubColumnData},
     models::{
         FitOptions, HostTensor, ModelState, TrainingData,
         embedding::frequencies,
         training::{
-            Learner, Losses, Shuffled, Split, Step, load_flat, load_parameters, one_cycle, save_flat, save_parameters,
+            Learner, Losses, Shuffled, Split, Step, kept, load_flat, load_parameters, one_cycle, save_flat,
+            save_parameters,
         },
     },
     noise::{Noise, Purpose},
@@ -182,12 +183,8 @@ impl Learner for ArgnLearner<'_> {
     fn load(&mut self, state: &ModelState) -> Result<()> {
         load_parameters("network", &mut self.network.parameters, state)?;
         load_flat("network/average", &self.network.parameters, &self.network.average.values, state)?;
-        let kept = state.tensors.get(DECAYS).map_or(&[][..], |decays| &decays.data);
-        if self.network.change_decays(|decays| decays.resume(kept))? {
-            return Ok(());
-        }
-        let reason = "its decays are missing or of other columns".to_owned();
-        Err(SynthError::Artifact { path: "checkpoint".to_owned(), reason })
+        let decays = kept(state, DECAYS, &[self.network.decays().parts().len() as i64])?;
+        self.network.change_decays(|now| now.resume(&decays.data))
     }
 
     #[cfg(test)]

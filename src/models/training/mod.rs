@@ -8,7 +8,7 @@ mod validation;
 
 pub(super) use course::{Shuffled, one_cycle};
 
-pub(super) use parameters::{load_flat, load_parameters, save_flat, save_parameters};
+pub(super) use parameters::{kept, load_flat, load_parameters, save_flat, save_parameters};
 pub(super) use validation::Split;
 
 use super::{

@@ -48,17 +48,21 @@ pub(in crate::models) fn load_flat(
     flat: &Tensor,
     state: &ModelState,
 ) -> Result<()> {
-    let damaged = |reason: String| SynthError::Artifact { path: "checkpoint".to_owned(), reason };
     for (name, mut tensor) in parameters.named(flat)? {
-        let name = format!("{prefix}/{name}");
-        let host = state.tensors.get(&name).ok_or_else(|| damaged(format!("`{name}` is missing")))?;
-        if host.shape.iter().map(|&n| n as i64).ne(tensor.size()) {
-            let wanted = tensor.size();
-            return Err(damaged(format!("`{name}` has shape {:?} instead of {wanted:?}", host.shape)));
-        }
+        let host = kept(state, &format!("{prefix}/{name}"), &tensor.size())?;
         tensor.f_copy_(&host.tensor(Kind::Float, Device::Cpu)?)?;
     }
     Ok(())
+}
+
+/// The tensor `name` of a checkpoint, which must have this shape.
+pub(in crate::models) fn kept<'a>(state: &'a ModelState, name: &str, shape: &[i64]) -> Result<&'a HostTensor> {
+    let damaged = |reason: String| SynthError::Artifact { path: "checkpoint".to_owned(), reason };
+    let host = state.tensors.get(name).ok_or_else(|| damaged(format!("`{name}` is missing")))?;
+    if host.shape.iter().map(|&n| n as i64).ne(shape.iter().copied()) {
+        return Err(damaged(format!("`{name}` has shape {:?} instead of {shape:?}", host.shape)));
+    }
+    Ok(host)
 }
 
 fn parts(parameters: &Parameters) -> [(&'static str, &Tensor); 3] {
