@@ -1,6 +1,9 @@
 //! The options of the autoregressive model.
 
-use crate::models::{FitOptions, OptionSpec};
+use crate::{
+    Result, SynthError,
+    models::{FitOptions, OptionSpec},
+};
 
 const WIDTH: OptionSpec = OptionSpec::int("width", (4, 4096), 64, "Hidden units per column.");
 const EMBEDDING_WIDTH: OptionSpec =
@@ -26,6 +29,14 @@ const SHRINKAGE: OptionSpec = OptionSpec::float(
     20,000 rows it weighs less, in proportion, but a quarter at least. What a column sees of each other one is pulled up to \
     100 times as much, as rows held out want it.",
 );
+const GAP_WEIGHT: OptionSpec = OptionSpec::float(
+    "gap_weight",
+    (0.0, 100.0),
+    0.0,
+    "How much it counts that rows learned are likelier than rows held out, beside how likely the latter are, where it is found how \
+    far what a column sees of others is pulled towards zero. With 0, generated rows are most like real ones; with more, they come \
+    less near to rows learned.",
+);
 const HIDDEN_DROPOUT: OptionSpec =
     OptionSpec::float("hidden_dropout", (0.0, 0.9), 0.1, "Share of the hidden units dropped per row and step.");
 
@@ -34,7 +45,7 @@ const LARGE: f64 = 20_000.0;
 
 /// Every option.
 pub(super) const OPTIONS: &[OptionSpec] =
-    &[WIDTH, EMBEDDING_WIDTH, LEARNING_RATE, ANY_ORDER, SHRINKAGE, HIDDEN_DROPOUT];
+    &[WIDTH, EMBEDDING_WIDTH, LEARNING_RATE, ANY_ORDER, SHRINKAGE, GAP_WEIGHT, HIDDEN_DROPOUT];
 
 /// The options of one fit.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,23 +58,37 @@ pub(super) struct Config {
     pub(super) any_order: f64,
     /// L2 decay of all parameters times the rows learned from, at least.
     pub(super) shrinkage: f64,
+    pub(super) gap_weight: f64,
     pub(super) dropout: f64,
 }
 
 impl Config {
     /// The configuration that `options` mean for a table of `rows` rows to train on and `given` sub-columns of context.
-    pub(super) fn new(options: &FitOptions, rows: usize, given: usize) -> Self {
+    ///
+    /// # Errors
+    /// A gap that weighs where nothing shrinks.
+    pub(super) fn new(options: &FitOptions, rows: usize, given: usize) -> Result<Self> {
+        let (shrinkage, gap_weight) = (options.number(&SHRINKAGE), options.number(&GAP_WEIGHT));
+        if shrinkage == 0.0 && gap_weight > 0.0 {
+            return Err(SynthError::Argument {
+                function: "argn".to_owned(),
+                argument: GAP_WEIGHT.name.to_owned(),
+                given: gap_weight.to_string(),
+                expected: "0 where `shrinkage` is 0: there is no pull to raise".to_owned(),
+            });
+        }
         let batch = options.batch_size.map_or_else(|| default_batch(rows), |rows| rows as usize);
-        Self {
+        Ok(Self {
             epochs: options.epochs.unwrap_or_else(|| default_epochs(rows)),
             batch: batch.min(rows.max(1)),
             width: options.number(&WIDTH) as usize,
             embedding_width: options.number(&EMBEDDING_WIDTH) as usize,
             learning_rate: options.number(&LEARNING_RATE),
             any_order: if given == 0 { options.number(&ANY_ORDER) } else { 0.0 },
-            shrinkage: options.number(&SHRINKAGE) * (rows as f64 / LARGE).clamp(0.25, 1.0),
+            shrinkage: shrinkage * (rows as f64 / LARGE).clamp(0.25, 1.0),
+            gap_weight,
             dropout: options.number(&HIDDEN_DROPOUT),
-        }
+        })
     }
 }
 

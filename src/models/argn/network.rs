@@ -133,6 +133,8 @@ pub(super) struct Network {
 pub(super) struct Regularisation {
     /// L2 decay of all parameters, at least (see [`relevance`](super::relevance)).
     pub(super) weight_decay: f64,
+    /// How much the gap between learned and held-out rows counts where decays are found.
+    pub(super) gap_weight: f64,
     /// Share of hidden units dropped per row and step (Srivastava et al. 2014).
     pub(super) dropout: f64,
 }
@@ -200,8 +202,8 @@ impl Network {
         all.extend(smooth);
         let parameters = Parameters::new(all, Kind::Float, device)?;
         let average = Average::new(&parameters, AVERAGING)?;
-        let parts = (columns.len() - given) * (columns.len() + 1);
-        let decays = Decays::new(regularisation.weight_decay, parts);
+        let Regularisation { weight_decay, gap_weight, dropout } = regularisation;
+        let decays = Decays::new(weight_decay, gap_weight, columns.len() - given, columns.len() + 1);
         let mut network = Self {
             columns,
             given,
@@ -213,7 +215,7 @@ impl Network {
             pull: parameters.master.f_zeros_like()?,
             parameters,
             average,
-            dropout: regularisation.dropout,
+            dropout,
         };
         network.spread_decays()?;
         for (index, (name, mut master)) in network.parameters.named(&network.parameters.master)?.into_iter().enumerate()
@@ -433,7 +435,7 @@ impl Network {
     fn spread_decays(&mut self) -> Result<()> {
         let _ = self.pull.f_fill_(self.decays.least())?;
         let mut matrices = self.parameters.named(&self.pull)?;
-        for (k, decays) in (self.given..).zip(self.decays.parts().chunks_exact(self.columns.len() + 1)) {
+        for (k, decays) in (self.given..).zip(self.decays.columns()) {
             let seen = self.columns.iter().zip(decays);
             let rows: Vec<f32> = seen.flat_map(|(column, &decay)| vec![decay; column.width]).collect();
             matrices[self.parameter(k, INPUT)].1.f_copy_(&Tensor::f_from_slice(&rows)?.f_view([self.total, 1])?)?;
@@ -528,7 +530,7 @@ mod tests {
             ascending: Ascending { start: numbers.start, end: numbers.end },
         });
         let noise = Noise::new(3, b"test");
-        let regularisation = Regularisation { weight_decay: 0.5, dropout: 0.25 };
+        let regularisation = Regularisation { weight_decay: 0.5, gap_weight: 0.0, dropout: 0.25 };
         let columns = columns(&[3, 4, 12], 3);
         let network = Network::new(columns, 0, 6, &start, regularisation, &noise, Device::Cpu).unwrap();
         let codes: Vec<Vec<i64>> =

@@ -280,6 +280,39 @@ fn patience_ends_a_training_that_no_longer_improves() {
 }
 
 #[test]
+fn where_the_gap_weighs_rows_learned_are_hardly_likelier_than_others() {
+    let layout = codes(&[20, 20, 20, 20]);
+    // In half of the rows `b` is `a`, in half `c` is `b`; `d` is the last column, whose gap does not count.
+    let mut all = vec![Vec::new(); 4];
+    for [a, b, c] in words(1600) {
+        let a = a % 20;
+        let b = if b % 2 == 0 { a } else { b / 2 % 20 };
+        let c = if c % 2 == 0 { b } else { c / 2 % 20 };
+        all.iter_mut().zip([a, b, c, c % 4]).for_each(|(column, code)| column.push(code));
+    }
+    let gap = |gap_weight: f64| {
+        let mut learned = EncodedRows::with_capacity(&layout, 600);
+        for (column, codes) in learned.subcolumns.iter_mut().zip(&all) {
+            codes[..600].iter().for_each(|&code| column.push_code(code));
+        }
+        learned.rows = 600;
+        let mut options = small(30);
+        options.batch_size = Some(32);
+        options.own.insert("gap_weight".to_owned(), OptionValue::Float(gap_weight));
+        let model = fit(&layout, &learned, &options).model;
+        let mut sampler = model.any_order_sampler(&SamplerSettings::new(DeviceKind::Cpu, 1)).unwrap();
+        let mut mean = |rows: std::ops::Range<usize>| {
+            let mut known = KnownCodes::nothing(4, rows.len());
+            all.iter().enumerate().for_each(|(at, codes)| known.set(at, codes[rows.clone()].to_vec()));
+            sampler.log_probability(&known).unwrap().iter().sum::<f64>() / rows.len() as f64
+        };
+        mean(0..600) - mean(600..1600)
+    };
+    let (without, with) = (gap(0.0), gap(2.0));
+    assert!(with < 0.5 * without, "{without} {with}");
+}
+
+#[test]
 fn a_table_without_columns_to_learn_and_one_of_a_single_row_are_models_too() {
     let layout = Layout { columns: vec![column(0..0, false)], subcolumns: vec![], given: 0 };
     let rows = EncodedRows { subcolumns: vec![], rows: 50 };
@@ -297,6 +330,14 @@ fn bad_input_is_refused() {
     let data = TrainingData { layout: &layout, rows: &matrix };
     assert!(matches!(Argn.fit(&data, &small(1), None, &mut Watch::default()), Err(SynthError::NoRows { .. })));
     let (layout, rows) = planted(100);
+    let matrix = rows.clone().into();
+    let data = TrainingData { layout: &layout, rows: &matrix };
+    let mut idle = small(1);
+    for (name, value) in [("gap_weight", 2.0), ("shrinkage", 0.0)] {
+        idle.own.insert(name.into(), OptionValue::Float(value));
+    }
+    let error = Argn.fit(&data, &idle, None, &mut Watch::default()).unwrap_err().to_string();
+    assert!(error.contains("`gap_weight`: got 2, expected 0 where `shrinkage` is 0"), "{error}");
     let mut state = fit(&layout, &rows, &small(1)).model.state().unwrap();
     state.tensors.get_mut("head.1").unwrap().shape = vec![3, 16];
     let error = Argn.load(&layout, state).unwrap_err().to_string();

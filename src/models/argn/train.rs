@@ -47,7 +47,7 @@ impl<'a> ArgnLearner<'a> {
     pub(super) fn new(data: &TrainingData<'a>, options: &FitOptions, split: Split) -> Result<Self> {
         let device = resolve(options.device)?;
         use_threads(1);
-        let config = Config::new(options, split.train.len(), data.layout.given);
+        let config = Config::new(options, split.train.len(), data.layout.given)?;
         let noise = Noise::new(options.seed, b"training");
         let cardinalities = cardinalities(data.layout)?;
         let start = |(at, (subcolumn, &cardinality)): (usize, (&SubColumn, &usize))| Start {
@@ -56,8 +56,11 @@ impl<'a> ArgnLearner<'a> {
         };
         let start: Vec<Start> = data.layout.subcolumns.iter().zip(&cardinalities).enumerate().map(start).collect();
         let columns = columns(&cardinalities, config.embedding_width);
-        let regularisation =
-            Regularisation { weight_decay: config.shrinkage / split.train.len() as f64, dropout: config.dropout };
+        let regularisation = Regularisation {
+            weight_decay: config.shrinkage / split.train.len() as f64,
+            gap_weight: config.gap_weight,
+            dropout: config.dropout,
+        };
         let network = Network::new(columns, data.layout.given, config.width, &start, regularisation, &noise, device)?;
         Ok(Self {
             team: Team::new(if device == Device::Cpu { options.threads.min(2) } else { 1 })?,
