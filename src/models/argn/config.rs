@@ -56,7 +56,7 @@ pub(super) struct Config {
     pub(super) embedding_width: usize,
     pub(super) learning_rate: f64,
     pub(super) any_order: f64,
-    /// L2 decay of all parameters times the rows learned from, at least.
+    /// L2 decay of all parameters but the heads' biases times the rows learned from, at least.
     pub(super) shrinkage: f64,
     pub(super) gap_weight: f64,
     pub(super) dropout: f64,

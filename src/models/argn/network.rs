@@ -131,7 +131,7 @@ pub(super) struct Network {
 /// What keeps the networks from learning rows by heart.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Regularisation {
-    /// L2 decay of all parameters, at least (see [`relevance`](super::relevance)).
+    /// L2 decay of all parameters but the heads' biases, at least (see [`relevance`](super::relevance)).
     pub(super) weight_decay: f64,
     /// How much the gap between learned and held-out rows counts where decays are found.
     pub(super) gap_weight: f64,
@@ -439,6 +439,8 @@ impl Network {
             let seen = self.columns.iter().zip(decays);
             let rows: Vec<f32> = seen.flat_map(|(column, &decay)| vec![decay; column.width]).collect();
             matrices[self.parameter(k, INPUT)].1.f_copy_(&Tensor::f_from_slice(&rows)?.f_view([self.total, 1])?)?;
+            // What pulled them towards zero would flatten the frequencies of many codes.
+            let _ = matrices[self.parameter(k, HEAD_BIAS)].1.f_zero_()?;
             for head in self.head_parameters(k) {
                 let _ = matrices[head].1.f_fill_(f64::from(decays[self.columns.len()]))?;
             }
@@ -629,9 +631,11 @@ mod tests {
             }
             let head = pull(k * PER_COLUMN + HEAD);
             assert_eq!(head, head.full_like(f64::from(parts[k * 4 + 3])));
-            for other in [EMBEDDING, BIAS, HEAD_BIAS].map(|which| pull(k * PER_COLUMN + which)) {
+            for other in [EMBEDDING, BIAS].map(|which| pull(k * PER_COLUMN + which)) {
                 assert_eq!(other, other.full_like(0.5));
             }
+            let biases = pull(k * PER_COLUMN + HEAD_BIAS);
+            assert_eq!(biases, biases.zeros_like());
         }
         assert_eq!((pull(15), pull(16)), (pull(15).full_like(0.5), pull(16).full_like(12.0)));
     }

@@ -24,7 +24,7 @@ const MOST: f64 = 100.0;
 /// The decays of all pairs of columns and of all heads.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Decays {
-    /// Of all parameters, and of pairs and heads at first and at least.
+    /// Of all parameters but the heads' biases, and of pairs and heads at first and at least.
     least: f64,
     /// `c` of the module.
     gap_weight: f64,
