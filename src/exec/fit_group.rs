@@ -58,8 +58,9 @@ impl GroupFit {
     /// Models of `kind` with `options`, stored in `store`, of columns with these names.
     ///
     /// # Errors
-    /// The options cannot be written down.
+    /// The kind does not accept the options, or they cannot be written down.
     pub fn try_new(store: &str, kind: &dyn ModelKind, options: &FitOptions, columns: Vec<String>) -> Result<Self> {
+        kind.check(options)?;
         let options = serde_json::to_string(options).map_err(|error| SynthError::Internal(error.to_string()))?;
         Ok(Self { store: store.to_owned(), kind: kind.name().to_owned(), options, columns })
     }

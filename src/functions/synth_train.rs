@@ -180,11 +180,13 @@ fn plan(arguments: &Arguments, options: &SynthOptions) -> Result<TrainTable> {
             return Err(arguments.fault("name", &format!("'{name}' for several tables"), expected));
         }
     }
+    let fit_options = overrides.over(&options.fit_options(kind)?);
+    kind.check(&fit_options)?;
     let spec = TrainSpec {
         store: options.model_store()?.location().to_owned(),
         kind,
         kind_given: kind_given.is_some(),
-        options: overrides.over(&options.fit_options(kind)?),
+        options: fit_options,
         overrides,
         name,
         orphans: parsed(arguments, "orphans")?.unwrap_or_default(),

@@ -46,6 +46,14 @@ pub trait ModelKind: Send + Sync + Debug {
     /// The options of [`FitOptions`] that are this model's own, with defaults and documentation.
     fn options(&self) -> &'static [OptionSpec];
 
+    /// Whether it accepts options, each and all together.
+    ///
+    /// # Errors
+    /// It does not.
+    fn check(&self, options: &FitOptions) -> Result<()> {
+        options.check(self.name(), self.options())
+    }
+
     /// Whether its models know the distribution of any columns given any others: those are what conditions, imputation,
     /// probabilities and temperatures need.
     fn any_order(&self) -> bool {

@@ -62,33 +62,38 @@ pub(super) struct Config {
     pub(super) dropout: f64,
 }
 
+/// Whether options go together.
+///
+/// # Errors
+/// A gap that weighs where nothing shrinks.
+pub(super) fn check(options: &FitOptions) -> Result<()> {
+    let gap_weight = options.number(&GAP_WEIGHT);
+    if gap_weight == 0.0 || options.number(&SHRINKAGE) > 0.0 {
+        return Ok(());
+    }
+    Err(SynthError::Argument {
+        function: "argn".to_owned(),
+        argument: GAP_WEIGHT.name.to_owned(),
+        given: gap_weight.to_string(),
+        expected: "0 where `shrinkage` is 0: there is no pull to raise".to_owned(),
+    })
+}
+
 impl Config {
     /// The configuration that `options` mean for a table of `rows` rows to train on and `given` sub-columns of context.
-    ///
-    /// # Errors
-    /// A gap that weighs where nothing shrinks.
-    pub(super) fn new(options: &FitOptions, rows: usize, given: usize) -> Result<Self> {
-        let (shrinkage, gap_weight) = (options.number(&SHRINKAGE), options.number(&GAP_WEIGHT));
-        if shrinkage == 0.0 && gap_weight > 0.0 {
-            return Err(SynthError::Argument {
-                function: "argn".to_owned(),
-                argument: GAP_WEIGHT.name.to_owned(),
-                given: gap_weight.to_string(),
-                expected: "0 where `shrinkage` is 0: there is no pull to raise".to_owned(),
-            });
-        }
+    pub(super) fn new(options: &FitOptions, rows: usize, given: usize) -> Self {
         let batch = options.batch_size.map_or_else(|| default_batch(rows), |rows| rows as usize);
-        Ok(Self {
+        Self {
             epochs: options.epochs.unwrap_or_else(|| default_epochs(rows)),
             batch: batch.min(rows.max(1)),
             width: options.number(&WIDTH) as usize,
             embedding_width: options.number(&EMBEDDING_WIDTH) as usize,
             learning_rate: options.number(&LEARNING_RATE),
             any_order: if given == 0 { options.number(&ANY_ORDER) } else { 0.0 },
-            shrinkage: shrinkage * (rows as f64 / LARGE).clamp(0.25, 1.0),
-            gap_weight,
+            shrinkage: options.number(&SHRINKAGE) * (rows as f64 / LARGE).clamp(0.25, 1.0),
+            gap_weight: options.number(&GAP_WEIGHT),
             dropout: options.number(&HIDDEN_DROPOUT),
-        })
+        }
     }
 }
 

@@ -48,6 +48,11 @@ impl ModelKind for Argn {
         config::OPTIONS
     }
 
+    fn check(&self, options: &FitOptions) -> Result<()> {
+        options.check(self.name(), self.options())?;
+        config::check(options)
+    }
+
     fn any_order(&self) -> bool {
         true
     }

@@ -47,7 +47,7 @@ impl<'a> ArgnLearner<'a> {
     pub(super) fn new(data: &TrainingData<'a>, options: &FitOptions, split: Split) -> Result<Self> {
         let device = resolve(options.device)?;
         use_threads(1);
-        let config = Config::new(options, split.train.len(), data.layout.given)?;
+        let config = Config::new(options, split.train.len(), data.layout.given);
         let noise = Noise::new(options.seed, b"training");
         let cardinalities = cardinalities(data.layout)?;
         let start = |(at, (subcolumn, &cardinality)): (usize, (&SubColumn, &usize))| Start {

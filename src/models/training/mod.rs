@@ -141,7 +141,7 @@ impl<'a, L: Learner> Training<'a, L> {
         options: &'a FitOptions,
         learner: impl FnOnce(Split) -> Result<L>,
     ) -> Result<Self> {
-        options.check(kind.name(), kind.options())?;
+        kind.check(options)?;
         if data.rows.is_empty() {
             return Err(SynthError::NoRows { reason: "the table is empty".to_owned() });
         }
