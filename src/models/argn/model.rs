@@ -3,6 +3,7 @@
 use super::{
     network::{Column, columns, shapes},
     sampler::{Reach, Sampler},
+    zeros::{Masks, Zeros},
 };
 use crate::{
     Result, SynthError,
@@ -10,7 +11,7 @@ use crate::{
     models::{AnyOrderSampler, BlockSampler, ContextSampler, HostTensor, ModelState, SamplerSettings, TableModel},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What the weights alone do not say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,7 @@ pub(super) struct ArgnModel {
     layout: Layout,
     columns: Vec<Column>,
     tensors: BTreeMap<String, HostTensor>,
+    masks: Arc<Masks>,
 }
 
 /// The cardinality of every sub-column.
@@ -42,11 +44,13 @@ impl ArgnModel {
     /// Checks `state` against `layout`.
     pub(super) fn new(layout: &Layout, state: ModelState) -> Result<Self> {
         let settings: Settings = state.model_settings("argn")?;
-        let (columns, total) = columns(&cardinalities(layout)?, settings.embedding_width);
+        let cardinalities = cardinalities(layout)?;
+        let (columns, total) = columns(&cardinalities, settings.embedding_width);
         for (name, rows, width) in shapes(&columns, layout.given, total, settings.width) {
             state.weight(&name, &[rows, width])?;
         }
-        Ok(Self { settings, layout: layout.clone(), columns, tensors: state.tensors })
+        let masks = Masks::new(&Zeros::load(&state.tensors, &cardinalities)?, &cardinalities);
+        Ok(Self { settings, layout: layout.clone(), columns, tensors: state.tensors, masks: Arc::new(masks) })
     }
 
     pub(super) fn layout(&self) -> &Layout {
@@ -64,6 +68,11 @@ impl ArgnModel {
 
     pub(super) fn width(&self) -> usize {
         self.settings.width
+    }
+
+    /// Which codes never go together.
+    pub(super) fn masks(&self) -> &Arc<Masks> {
+        &self.masks
     }
 
     /// The weight `name` of column `k`.

@@ -5,7 +5,11 @@
 //! is gathered from tables that stay in the processor's cache. Only the heads multiply. Columns that a question knows
 //! count from the first draw on: the networks have learned every order.
 
-use super::{model::ArgnModel, network::Column};
+use super::{
+    model::ArgnModel,
+    network::Column,
+    zeros::{Masks, NEVER, lost, members, only},
+};
 use crate::{
     Result, SynthError,
     encode::{EncodedRows, KnownCodes, UNKNOWN},
@@ -20,15 +24,13 @@ use crate::{
         multiply, resolve, use_threads,
     },
 };
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 use tch::{Device, Kind, Tensor};
 
 /// A table of contributions is made up to this many bytes; above it, embeddings are multiplied as rows need them.
 const TABLE_BYTES: usize = 64 << 20;
 /// Logits held at once: few enough for the processor's cache.
 const LOGITS: usize = 1 << 16;
-/// The logit of a code that must not be drawn.
-const NEVER: f64 = -1e30;
 
 /// Runs a trained model.
 pub(super) struct Sampler {
@@ -65,6 +67,9 @@ struct Worker {
     reach: Reach,
     /// What columns make of those before them, per drawn column.
     layers: Vec<Layer>,
+    masks: Arc<Masks>,
+    /// The codes that may be drawn, by column.
+    all: Vec<Box<[u64]>>,
     /// What a column's codes add to the hidden layers of the columns they reach, `[reached columns * K, width]`; none where
     /// that is multiplied as rows need it.
     tables: Vec<Option<Tensor>>,
@@ -266,7 +271,7 @@ impl Worker {
         for &(k, code) in &settings.never {
             let layer = k.checked_sub(given).and_then(|drawn| layers.get(drawn));
             let layer = layer.ok_or_else(|| SynthError::Internal(format!("no sub-column {k}")))?;
-            let _ = layer.head_bias.f_narrow(1, i64::from(code), 1)?.f_fill_(NEVER)?;
+            let _ = layer.head_bias.f_narrow(1, i64::from(code), 1)?.f_fill_(f64::from(NEVER))?;
         }
         let logits = columns.iter().map(|column| rows_at_once(column) * column.cardinality).max().unwrap_or(0);
         Ok(Self {
@@ -275,6 +280,8 @@ impl Worker {
             hidden: zeros(TILE, width)?,
             logits: zeros(1, if device == Device::Cpu { logits } else { 0 })?,
             rows: EncodedRows::with_capacity(model.layout(), TILE),
+            all: (0..columns.len()).map(|k| model.masks().all_but(k, &settings.never)).collect(),
+            masks: Arc::clone(model.masks()),
             columns,
             given,
             device,
@@ -294,6 +301,8 @@ impl Worker {
             device: self.device,
             reach: self.reach,
             layers: self.layers.iter().map(Layer::shallow_clone).collect(),
+            masks: Arc::clone(&self.masks),
+            all: self.all.clone(),
             tables: self.tables.iter().map(|table| table.as_ref().map(Tensor::shallow_clone)).collect(),
             embeddings: self.embeddings.iter().map(embedding).collect(),
             codes: vec![Vec::new(); self.columns.len()],
@@ -358,7 +367,16 @@ impl Worker {
         let mut codes = vec![0u32; rows];
         if self.device != Device::Cpu {
             let hidden = self.hidden.f_narrow(0, 0, rows as i64)?;
-            let logits = layer.head_bias.f_addmm(&hidden, &layer.head.f_tr()?)?;
+            let mut logits = layer.head_bias.f_addmm(&hidden, &layer.head.f_tr()?)?;
+            let mut masked: Vec<f32> = Vec::new();
+            self.masks.for_each((k, &self.all[k]), &self.codes, 0..rows, |row, left| {
+                masked.resize(rows * cardinality, 0.0);
+                lost(&self.all[k], left).for_each(|code| masked[row * cardinality + code] = NEVER);
+            });
+            if !masked.is_empty() {
+                let masked = Tensor::f_from_slice(&masked)?.f_view([rows as i64, cardinality as i64])?;
+                let _ = logits.f_add_(&masked.f_to_device(self.device)?)?;
+            }
             let cumulated = logits.f_softmax(-1, Kind::Float)?.f_cumsum(-1, Kind::Float)?;
             let uniform: Vec<f32> = bits.iter().map(|&bits| unit(bits)).collect();
             let uniform = Tensor::f_from_slice(&uniform)?.f_view([-1, 1])?.f_to_device(self.device)?;
@@ -375,7 +393,14 @@ impl Worker {
             let flat = self.logits.f_narrow(1, 0, (cardinality * part.len()) as i64)?;
             let mut logits = flat.f_view([cardinality as i64, part.len() as i64])?;
             multiply(&layer.head, &self.hidden.f_narrow(0, first as i64, part.len() as i64)?.f_tr()?, &logits)?;
-            draw::by_code(&mut RowsMut::of(&mut logits)?, bias.row(0), &bits[part.clone()], &mut codes[part]);
+            let mut logits = RowsMut::of(&mut logits)?;
+            let mut decided = Vec::new();
+            self.masks.for_each((k, &self.all[k]), &self.codes, part.clone(), |row, left| match only(left) {
+                Some(code) => decided.push((row, code)),
+                None => lost(&self.all[k], left).for_each(|code| logits.row(code)[row - first] = NEVER),
+            });
+            draw::by_code(&mut logits, bias.row(0), &bits[part.clone()], &mut codes[part]);
+            decided.into_iter().for_each(|(row, code)| codes[row] = code);
         }
         Ok(codes)
     }
@@ -405,6 +430,16 @@ impl Worker {
             let rows = first..(first + rows_at_once(&self.columns[k])).min(known.rows());
             out.extend(self.log_probabilities(k, rows)?.into_iter().map(f32::exp));
         }
+        let cardinality = self.columns[k].cardinality;
+        self.masks.for_each((k, &self.all[k]), &self.codes, 0..known.rows(), |row, left| {
+            let odds = &mut out[row * cardinality..][..cardinality];
+            let kept: f32 = members(left).map(|code| odds[code]).sum();
+            // Where the network thinks all else impossible it is left alone.
+            if kept > 0.0 {
+                lost(&self.all[k], left).for_each(|code| odds[code] = 0.0);
+                odds.iter_mut().for_each(|odds| *odds /= kept);
+            }
+        });
         Ok(out)
     }
 

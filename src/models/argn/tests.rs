@@ -5,7 +5,7 @@ use crate::{
     SynthError,
     encode::{EncodedRows, KnownCodes, Layout, SubColumn, UNKNOWN},
     models::{
-        FitOptions, Fitted, ModelKind, OptionValue, SamplerSettings, TrainingData,
+        FitOptions, Fitted, ModelKind, ModelState, OptionValue, SamplerSettings, TrainingData,
         test_support::{self, Watch, codes, column, sample, share, words},
         training::Training,
     },
@@ -63,6 +63,43 @@ fn planted_dependences_are_learned() {
     assert!((equal - (0.9 + 0.1 / 3.0)).abs() < 0.025, "rows with b = a: {equal}");
     let sum = share(&|a, b, c| c == (a + b) % 5);
     assert!(sum > 0.97, "rows with c = a + b: {sum}");
+}
+
+/// `a` in 0..4; `b` is 0 where `a` is 3, and else 1 or 2; `c` is any of 6.
+fn decided(rows: usize) -> (Layout, EncodedRows) {
+    let layout = codes(&[4, 3, 6]);
+    let mut out = EncodedRows::with_capacity(&layout, rows);
+    for [a, b, c] in words(rows) {
+        let (a, b) = (a % 4, if a % 4 == 3 { 0 } else { 1 + b % 2 });
+        [a, b, c % 6].iter().zip(&mut out.subcolumns).for_each(|(&code, column)| column.push_code(code));
+    }
+    out.rows = rows;
+    (layout, out)
+}
+
+#[test]
+fn codes_that_never_go_together_are_not_drawn_in_any_order() {
+    let (layout, rows) = decided(2000);
+    let state = fit(&layout, &rows, &small(1)).model.state().unwrap();
+    let contradictions = |state: ModelState| {
+        let model = Argn.load(&layout, state).unwrap();
+        let contradicts =
+            |block: &EncodedRows, row| (block.subcolumns[0].code(row) == 3) != (block.subcolumns[1].code(row) == 0);
+        let mut blocks = sample(&*model, &layout, 2, 1);
+        let mut sampler = model.any_order_sampler(&SamplerSettings::new(DeviceKind::Cpu, 1)).unwrap();
+        for code in 0..3 {
+            let mut out = EncodedRows::with_capacity(&layout, BLOCK_ROWS);
+            sampler.complete(0, &Noise::new(1, b"sample"), &known(&[(1, code)], BLOCK_ROWS), &mut out).unwrap();
+            blocks.push(out);
+        }
+        let odds = sampler.distribution(&known(&[(1, 0)], 1), 0).unwrap();
+        (share(&blocks, contradicts), odds)
+    };
+    let (share, odds) = contradictions(state.clone());
+    assert_eq!((share, odds), (0.0, vec![0.0, 0.0, 0.0, 1.0]));
+    let mut without = state;
+    without.tensors.retain(|name, _| !name.starts_with("zeros."));
+    assert!(contradictions(without).0 > 0.05, "an epoch is too short to learn it");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! A step of the training: one-cycle learning rate, averaged weights judged by the likelihood of held-out rows.
 
 use super::{
+    calibration::calibrate,
     config::Config,
     model::{Settings, cardinalities},
     network::{Batch, Network, Regularisation, Start, columns},
+    zeros::{Masks, Zeros},
 };
 use crate::{
     Result,
@@ -40,6 +42,9 @@ pub(super) struct ArgnLearner<'a> {
     held_out_orders: Purpose,
     dropout: Purpose,
     network: Network,
+    zeros: Zeros,
+    masks: Masks,
+    calibration: Noise,
     rows: Shuffled,
 }
 
@@ -61,6 +66,7 @@ impl<'a> ArgnLearner<'a> {
             gap_weight: config.gap_weight,
             dropout: config.dropout,
         };
+        let zeros = Zeros::of(data.rows, data.layout);
         let network = Network::new(columns, data.layout.given, config.width, &start, regularisation, &noise, device)?;
         Ok(Self {
             team: Team::new(if device == Device::Cpu { options.threads.min(2) } else { 1 })?,
@@ -72,6 +78,9 @@ impl<'a> ArgnLearner<'a> {
             held_out_orders: noise.purpose("argn/held-out orders"),
             dropout: noise.purpose("argn/dropout"),
             network,
+            masks: Masks::new(&zeros, &cardinalities),
+            zeros,
+            calibration: Noise::new(options.seed, b"calibration"),
             config,
         })
     }
@@ -167,8 +176,15 @@ impl Learner for ArgnLearner<'_> {
 
     fn model_state(&self) -> Result<ModelState> {
         let tensors = self.network.averaged()?.tensors()?.into_iter();
-        let tensors = tensors.map(|(name, t)| Ok((name, HostTensor::of(&t)?))).collect::<Result<_>>()?;
+        let mut tensors = tensors.map(|(name, t)| Ok((name, HostTensor::of(&t)?))).collect::<Result<_>>()?;
+        self.zeros.save(&mut tensors);
         Ok(ModelState { settings: self.settings()?, tensors })
+    }
+
+    fn finish(&self, mut best: ModelState) -> Result<ModelState> {
+        let (columns, given) = (&self.network.columns, self.data.layout.given);
+        calibrate(&mut best, (columns, given), &self.masks, self.data.rows, &self.calibration)?;
+        Ok(best)
     }
 
     fn settings(&self) -> Result<serde_json::Value> {

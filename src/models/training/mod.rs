@@ -64,6 +64,11 @@ pub(super) trait Learner {
     /// The model as it would be kept now.
     fn model_state(&self) -> Result<ModelState>;
 
+    /// What is done to the model that is kept, at the end.
+    fn finish(&self, best: ModelState) -> Result<ModelState> {
+        Ok(best)
+    }
+
     /// The settings of [`Learner::model_state`] alone.
     fn settings(&self) -> Result<serde_json::Value>;
 
@@ -229,6 +234,7 @@ impl<'a, L: Learner> Training<'a, L> {
             Some(best) => best,
             None => self.learner.model_state()?, // nothing to learn
         };
+        let state = self.learner.finish(state)?;
         let report = FitReport {
             rows: self.data.rows.len() as u64,
             epochs: self.epoch(),
