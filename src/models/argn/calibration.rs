@@ -6,17 +6,17 @@
 //! proportional fitting, Deming & Stephan 1940, on one margin), its codes are drawn, and the columns after it see these.
 
 use super::{
-    network::Column,
+    model::ArgnModel,
     zeros::{Masks, NEVER, lost},
 };
 use crate::{
-    Result, SynthError,
+    Result,
     encode::CodeMatrix,
-    models::{HostTensor, ModelState, embedding::frequencies},
+    models::embedding::frequencies,
     noise::Noise,
     torch::{Rows, RowsMut, kernels::draw, use_threads},
 };
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 use tch::{Device, Kind, Tensor};
 
 /// Rows drawn.
@@ -28,42 +28,36 @@ const MOVES: usize = 8;
 /// By how much at most, each time.
 const MOST: f64 = 0.5;
 
-/// Moves the heads' biases of `state`, a model of `columns` of which the first `given` are given, to what `rows` have.
-pub(super) fn calibrate(
-    state: &mut ModelState,
-    (columns, given): (&[Column], usize),
-    masks: &Masks,
-    rows: &CodeMatrix,
-    noise: &Noise,
-) -> Result<()> {
+/// Moves the biases of the heads of `model` to what `rows` have.
+pub(super) fn calibrate(model: &mut ArgnModel, rows: &CodeMatrix, noise: &Noise) -> Result<()> {
     use_threads(1);
     let _guard = tch::no_grad_guard();
+    let (columns, masks) = (model.columns().to_vec(), Arc::clone(model.masks()));
     let total: usize = columns.iter().map(|column| column.width).sum();
     let x = Tensor::f_zeros([ROWS as i64, total as i64], (Kind::Float, Device::Cpu))?;
     let all: Vec<u32> = (0..rows.len() as u32).collect();
     let contexts = contexts(rows.len(), noise);
     let mut codes: Vec<Vec<u32>> = vec![Vec::new(); columns.len()];
     let mut bits = vec![0u32; ROWS];
-    for (k, &column) in columns.iter().enumerate() {
+    for (k, column) in columns.iter().enumerate() {
         let mut of_rows = vec![0u32; ROWS];
-        if k < given {
+        if k < model.given() {
             let mut of_rows = of_rows.iter_mut();
             rows.for_each_code(k, &contexts, |_, code| of_rows.next().into_iter().for_each(|of_row| *of_row = code));
         } else {
-            let head = Head::of(state, k, column, &x)?;
+            let head = Head::of(model, k, &x)?;
             let wanted = frequencies(rows, k, column.cardinality, &all);
-            let mut bias = head.bias.clone();
+            let mut bias = model.weight("head_bias", k)?.data.clone();
             for _ in 0..MOVES {
-                let mean = head.mean_probabilities(&bias, (masks, k, &codes))?;
-                Head::moved(&mut bias, &wanted, &mean);
+                let mean = head.mean_probabilities(&bias, (&masks, k, &codes))?;
+                moved(&mut bias, &wanted, &mean);
             }
             noise.purpose(&format!("column/{k}")).fill_u32(0, &mut bits);
-            head.draw(&bias, (masks, k, &codes), &bits, &mut of_rows)?;
-            let kept = state.tensors.get_mut(&format!("head_bias.{k}"));
-            kept.ok_or_else(|| SynthError::Internal(format!("no tensor `head_bias.{k}`")))?.data = bias;
+            head.draw(&bias, (&masks, k, &codes), &bits, &mut of_rows)?;
+            model.set_head_bias(k, bias)?;
         }
         let index: Vec<i64> = of_rows.iter().map(|&code| i64::from(code)).collect();
-        let embedding = tensor(state, "embedding", k)?;
+        let embedding = tensor(model, "embedding", k)?;
         let mut place = x.f_narrow(1, column.at as i64, column.width as i64)?;
         place.f_copy_(&embedding.f_index_select(0, &Tensor::f_from_slice(&index)?)?)?;
         codes[k] = of_rows;
@@ -81,10 +75,22 @@ fn contexts(rows: usize, noise: &Noise) -> Vec<u32> {
     bits.into_iter().map(|bits| ((u64::from(bits) * rows as u64) >> 32) as u32).collect()
 }
 
-fn tensor(state: &ModelState, name: &str, k: usize) -> Result<Tensor> {
-    let name = format!("{name}.{k}");
-    let found = state.tensors.get(&name).ok_or_else(|| SynthError::Internal(format!("no tensor `{name}`")))?;
-    HostTensor::tensor(found, Kind::Float, Device::Cpu)
+/// Moves biases. A row more of either keeps those of codes that hardly any row has from moving by chance.
+#[allow(clippy::cast_possible_truncation)]
+fn moved(bias: &mut [f32], wanted: &[f32], mean: &[f64]) {
+    let row = 1.0 / ROWS as f64;
+    for ((bias, &wanted), mean) in bias.iter_mut().zip(wanted).zip(mean).filter(|((_, wanted), _)| **wanted > 0.0) {
+        *bias += ((f64::from(wanted) + row) / (mean + row)).ln().clamp(-MOST, MOST) as f32;
+    }
+}
+
+fn tensor(model: &ArgnModel, name: &str, k: usize) -> Result<Tensor> {
+    model.weight(name, k)?.tensor(Kind::Float, Device::Cpu)
+}
+
+/// Rows worked on at once.
+fn step(bias: &[f32]) -> usize {
+    (AT_ONCE / bias.len().max(1)).clamp(16, ROWS)
 }
 
 /// What is known of the rows: which codes never go with which, the column, and the codes of those before it.
@@ -96,21 +102,14 @@ struct Head {
     hidden: Tensor,
     /// `[width, K]`.
     weight: Tensor,
-    bias: Vec<f32>,
 }
 
 impl Head {
-    fn of(state: &ModelState, k: usize, column: Column, x: &Tensor) -> Result<Self> {
-        let before = column.at as i64;
-        let input = tensor(state, "input", k)?.f_narrow(0, 0, before)?;
-        let hidden = tensor(state, "bias", k)?.f_addmm(&x.f_narrow(1, 0, before)?, &input)?.f_relu()?;
-        let bias = Vec::<f32>::try_from(&tensor(state, "head_bias", k)?.f_view([-1])?)?;
-        Ok(Self { hidden, weight: tensor(state, "head", k)?, bias })
-    }
-
-    /// Rows worked on at once.
-    fn step(&self) -> usize {
-        (AT_ONCE / self.bias.len().max(1)).clamp(16, ROWS)
+    fn of(model: &ArgnModel, k: usize, x: &Tensor) -> Result<Self> {
+        let before = model.columns()[k].at as i64;
+        let input = tensor(model, "input", k)?.f_narrow(0, 0, before)?;
+        let sums = tensor(model, "bias", k)?.f_addmm(&x.f_narrow(1, 0, before)?, &input)?;
+        Ok(Self { hidden: model.activation().apply(&sums)?, weight: tensor(model, "head", k)? })
     }
 
     /// Logits of some rows, `[rows, K]`.
@@ -129,8 +128,8 @@ impl Head {
     /// Mean probability of every code.
     fn mean_probabilities(&self, bias: &[f32], known: Known<'_>) -> Result<Vec<f64>> {
         let mut sums = vec![0.0; bias.len()];
-        for first in (0..ROWS).step_by(self.step()) {
-            let rows = first..(first + self.step()).min(ROWS);
+        for first in (0..ROWS).step_by(step(bias)) {
+            let rows = first..(first + step(bias)).min(ROWS);
             let odds = self.logits(bias, rows, known)?.f_softmax(-1, Kind::Float)?;
             let part = Vec::<f64>::try_from(&odds.f_sum_dim_intlist(0, false, Kind::Double)?)?;
             sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
@@ -139,19 +138,10 @@ impl Head {
         Ok(sums)
     }
 
-    /// Moves biases. A row more of either keeps those of codes that hardly any row has from moving by chance.
-    #[allow(clippy::cast_possible_truncation)]
-    fn moved(bias: &mut [f32], wanted: &[f32], mean: &[f64]) {
-        let row = 1.0 / ROWS as f64;
-        for ((bias, &wanted), mean) in bias.iter_mut().zip(wanted).zip(mean).filter(|((_, wanted), _)| **wanted > 0.0) {
-            *bias += ((f64::from(wanted) + row) / (mean + row)).ln().clamp(-MOST, MOST) as f32;
-        }
-    }
-
     fn draw(&self, bias: &[f32], known: Known<'_>, bits: &[u32], out: &mut [u32]) -> Result<()> {
         let none = Tensor::f_zeros([1, bias.len() as i64], (Kind::Float, Device::Cpu))?;
-        for first in (0..ROWS).step_by(self.step()) {
-            let rows = first..(first + self.step()).min(ROWS);
+        for first in (0..ROWS).step_by(step(bias)) {
+            let rows = first..(first + step(bias)).min(ROWS);
             let logits = self.logits(bias, rows.clone(), known)?;
             let select = vec![0; rows.len()];
             let logits = draw::Logits { main: Rows::<f32>::of(&logits)?, extra: Rows::of(&none)?, select: &select };
@@ -167,24 +157,19 @@ mod tests {
     use super::{
         super::{
             Argn,
-            network::columns,
             tests::{planted, small},
-            zeros::Zeros,
         },
         *,
     };
     use crate::{
         encode::{EncodedRows, KnownCodes, Layout},
-        models::{ModelKind, SamplerSettings, test_support::fit},
+        models::{SamplerSettings, TableModel, test_support::fit},
         noise::BLOCK_ROWS,
         torch::DeviceKind,
     };
 
-    const CODES: [usize; 3] = [3, 3, 300];
-
     /// Shares of the codes of the second column, in rows generated with the first column as in `rows` where it is given.
-    fn shares(layout: &Layout, rows: &EncodedRows, state: &ModelState) -> Vec<f64> {
-        let model = Argn.load(layout, state.clone()).unwrap();
+    fn shares(layout: &Layout, rows: &EncodedRows, model: &ArgnModel) -> Vec<f64> {
         let mut sampler = model.context_sampler(&SamplerSettings::new(DeviceKind::Cpu, 1)).unwrap();
         let mut known = KnownCodes::nothing(3, BLOCK_ROWS);
         if layout.given > 0 {
@@ -205,23 +190,22 @@ mod tests {
         for given in [0, 1] {
             let (layout, rows) = planted(3000);
             let layout = Layout { given, ..layout };
-            let mut state = fit(&Argn, &layout, &rows, &small(4)).model.state().unwrap();
-            for (name, tensor) in &mut state.tensors {
-                if name.starts_with("head_bias") {
-                    tensor.data[0] += 1.0;
-                }
+            let mut model =
+                ArgnModel::new(&layout, fit(&Argn, &layout, &rows, &small(4)).model.state().unwrap()).unwrap();
+            for k in given..3 {
+                let mut bias = model.weight("head_bias", k).unwrap().data.clone();
+                bias[0] += 1.0;
+                model.set_head_bias(k, bias).unwrap();
             }
             let matrix = CodeMatrix::from(rows.clone());
-            let wanted = frequencies(&matrix, 1, CODES[1], &(0..3000).collect::<Vec<_>>());
-            let off = |state: &ModelState| {
-                let apart = shares(&layout, &rows, state).into_iter().zip(&wanted);
+            let wanted = frequencies(&matrix, 1, 3, &(0..3000).collect::<Vec<_>>());
+            let off = |model: &ArgnModel| {
+                let apart = shares(&layout, &rows, model).into_iter().zip(&wanted);
                 apart.map(|(found, &wanted)| (found - f64::from(wanted)).abs()).fold(0.0, f64::max)
             };
-            let before = off(&state);
-            let masks = Masks::new(&Zeros::of(&matrix, &layout), &CODES);
-            let columns = columns(&CODES, 24).0;
-            calibrate(&mut state, (&columns, given), &masks, &matrix, &Noise::new(1, b"calibration")).unwrap();
-            let after = off(&state);
+            let before = off(&model);
+            calibrate(&mut model, &matrix, &Noise::new(1, b"calibration")).unwrap();
+            let after = off(&model);
             // The standard error of a share of 16,384 rows is .004.
             assert!(before > 0.1 && after < 0.015, "{given} given: {before}, then {after}");
         }

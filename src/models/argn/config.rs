@@ -1,5 +1,6 @@
 //! The options of the autoregressive model.
 
+use super::activation::Activation;
 use crate::{
     Result, SynthError,
     models::{FitOptions, OptionSpec},
@@ -43,6 +44,9 @@ const HIDDEN_DROPOUT: OptionSpec =
 /// Rows from which on the shrinkage is what the option says.
 const LARGE: f64 = 20_000.0;
 
+/// Rows from which on hidden units are squared.
+const MANY: usize = 5_000;
+
 /// Every option.
 pub(super) const OPTIONS: &[OptionSpec] =
     &[WIDTH, EMBEDDING_WIDTH, LEARNING_RATE, ANY_ORDER, SHRINKAGE, GAP_WEIGHT, HIDDEN_DROPOUT];
@@ -60,6 +64,7 @@ pub(super) struct Config {
     pub(super) shrinkage: f64,
     pub(super) gap_weight: f64,
     pub(super) dropout: f64,
+    pub(super) activation: Activation,
 }
 
 /// Whether options go together.
@@ -93,6 +98,7 @@ impl Config {
             shrinkage: options.number(&SHRINKAGE) * (rows as f64 / LARGE).clamp(0.25, 1.0),
             gap_weight: options.number(&GAP_WEIGHT),
             dropout: options.number(&HIDDEN_DROPOUT),
+            activation: if rows < MANY { Activation::Rectified } else { Activation::Squared },
         }
     }
 }

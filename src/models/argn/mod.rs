@@ -6,6 +6,7 @@
 //! every batch is learned in random orders of the columns, so one network knows the distribution of any column given
 //! any others; generation goes by the table's own order, which is learned best.
 
+mod activation;
 mod calibration;
 mod config;
 mod cosines;

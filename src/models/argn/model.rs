@@ -1,6 +1,7 @@
 //! The trained model: weights in host memory.
 
 use super::{
+    activation::Activation,
     network::{Column, columns, shapes},
     sampler::{Reach, Sampler},
     zeros::{Masks, Zeros},
@@ -19,6 +20,9 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(super) struct Settings {
     pub(super) width: usize,
     pub(super) embedding_width: usize,
+    /// Models of before units were squared do not say.
+    #[serde(default)]
+    pub(super) activation: Activation,
 }
 
 /// A trained autoregressive model.
@@ -70,6 +74,10 @@ impl ArgnModel {
         self.settings.width
     }
 
+    pub(super) fn activation(&self) -> Activation {
+        self.settings.activation
+    }
+
     /// Which codes never go together.
     pub(super) fn masks(&self) -> &Arc<Masks> {
         &self.masks
@@ -79,6 +87,14 @@ impl ArgnModel {
     pub(super) fn weight(&self, name: &str, k: usize) -> Result<&HostTensor> {
         let name = format!("{name}.{k}");
         self.tensors.get(&name).ok_or_else(|| SynthError::Internal(format!("no tensor `{name}`")))
+    }
+
+    /// Replaces the biases of column `k`'s head, as many as they are.
+    pub(super) fn set_head_bias(&mut self, k: usize, bias: Vec<f32>) -> Result<()> {
+        let name = format!("head_bias.{k}");
+        let kept = self.tensors.get_mut(&name).filter(|kept| kept.data.len() == bias.len());
+        kept.ok_or_else(|| SynthError::Internal(format!("no tensor `{name}` of as many biases")))?.data = bias;
+        Ok(())
     }
 }
 

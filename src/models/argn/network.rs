@@ -1,10 +1,11 @@
 //! The networks, their likelihood and its gradients, written out by hand.
 //!
 //! Column `k` has codes `0..K_k` and an embedding `E_k: [K_k, d_k]`. With `x` the row's embeddings side by side
-//! (`[D]`, invisible columns zero), the logits of column `k` are `relu(x W_k + b_k) V_k + c_k`. `E_k` and `V_k` have smooth
-//! parts where codes stand for numbers (see [`cosines`](super::cosines)).
+//! (`[D]`, invisible columns zero), the logits of column `k` are `a(x W_k + b_k) V_k + c_k`, `a` being the
+//! [`Activation`]. `E_k` and `V_k` have smooth parts where codes stand for numbers (see [`cosines`](super::cosines)).
 
 use super::{
+    activation::Activation,
     cosines::{self, Cosines},
     relevance::Decays,
 };
@@ -126,6 +127,7 @@ pub(super) struct Network {
     /// Every parameter's L2 decay, laid out as those are.
     pull: Tensor,
     dropout: f64,
+    activation: Activation,
 }
 
 /// What keeps the networks from learning rows by heart.
@@ -190,7 +192,7 @@ impl Network {
     pub(super) fn new(
         (columns, total): (Vec<Column>, usize),
         given: usize,
-        width: usize,
+        (width, activation): (usize, Activation),
         start: &[Start],
         regularisation: Regularisation,
         noise: &Noise,
@@ -216,6 +218,7 @@ impl Network {
             parameters,
             average,
             dropout,
+            activation,
         };
         network.spread_decays()?;
         for (index, (name, mut master)) in network.parameters.named(&network.parameters.master)?.into_iter().enumerate()
@@ -302,7 +305,7 @@ impl Network {
         Ok(Inputs { x, ranks })
     }
 
-    /// Hidden layer of column `k`, and the masked inputs of the freely ordered rows.
+    /// Sums of the hidden layer of column `k`, and the masked inputs of the freely ordered rows.
     fn hidden(&self, k: usize, batch: &Batch, inputs: &Inputs) -> Result<(Tensor, Tensor, Tensor)> {
         let (weight, bias) = (self.weight(k, INPUT)?, self.weight(k, BIAS)?);
         let hidden = Tensor::f_empty([batch.rows, self.width], (Kind::Float, self.device))?;
@@ -313,7 +316,7 @@ impl Network {
         let mask = inputs.ranks.f_lt_tensor(&batch.ranks[k])?.f_to_kind(Kind::Float)?;
         let seen = inputs.x.f_narrow(0, batch.ordered, free)?.f_mul(&mask)?;
         hidden.f_narrow(0, batch.ordered, free)?.f_copy_(&bias.f_addmm(&seen, &weight)?)?;
-        Ok((hidden.f_relu()?, seen, mask))
+        Ok((hidden, seen, mask))
     }
 
     /// Log-probabilities of column `k`, `[rows, K]`.
@@ -327,8 +330,8 @@ impl Network {
         let inputs = self.inputs(batch)?;
         let mut loss = 0.0;
         for k in self.given..self.columns.len() {
-            let (hidden, _, _) = self.hidden(k, batch, &inputs)?;
-            let logs = self.log_probabilities(k, &hidden, &self.head(k)?)?;
+            let (sums, _, _) = self.hidden(k, batch, &inputs)?;
+            let logs = self.log_probabilities(k, &self.activation.apply(&sums)?, &self.head(k)?)?;
             loss -=
                 logs.f_gather(1, &batch.codes[k].f_view([-1, 1])?, false)?.f_sum(Kind::Double)?.f_double_value(&[])?;
         }
@@ -368,8 +371,8 @@ impl Network {
 
     /// The gradients of column `k`'s parameters; adds that of `x` to `by_x`.
     fn column_gradients(&self, k: usize, batch: &Batch, inputs: &Inputs, kept: &Tensor, by_x: &Tensor) -> Result<f64> {
-        let (hidden, seen, mask) = self.hidden(k, batch, inputs)?;
-        let hidden = hidden.f_mul(kept)?;
+        let (sums, seen, mask) = self.hidden(k, batch, inputs)?;
+        let hidden = self.activation.apply(&sums)?.f_mul(kept)?;
         let head = self.head(k)?;
         let logs = self.log_probabilities(k, &hidden, &head)?;
         let codes = batch.codes[k].f_view([-1, 1])?;
@@ -386,7 +389,7 @@ impl Network {
         }
         let sum = |t: &Tensor| t.f_sum_dim_intlist(0, true, Kind::Float);
         self.gradient(k, HEAD_BIAS)?.f_copy_(&sum(&by_logits)?)?;
-        let slope = hidden.f_gt(0.0)?.f_mul(kept)?;
+        let slope = self.activation.slope(&sums)?.f_mul(kept)?;
         let by_hidden = by_logits.f_mm(&head.f_tr()?)?.f_mul(&slope)?;
         self.gradient(k, BIAS)?.f_copy_(&sum(&by_hidden)?)?;
 
@@ -526,7 +529,7 @@ mod tests {
     use super::*;
 
     /// Of columns with 3, 4 and 12 codes, eleven of the last being numbers; eight rows, three of them in random orders.
-    fn setting() -> (Network, Batch, Vec<Vec<i64>>, Vec<f32>) {
+    fn setting(activation: Activation) -> (Network, Batch, Vec<Vec<i64>>, Vec<f32>) {
         let start = [(3, 0..0), (4, 0..0), (12, 1..12)].map(|(k, numbers)| Start {
             frequencies: vec![1.0 / k as f32; k],
             ascending: Ascending { start: numbers.start, end: numbers.end },
@@ -534,7 +537,7 @@ mod tests {
         let noise = Noise::new(3, b"test");
         let regularisation = Regularisation { weight_decay: 0.5, gap_weight: 0.0, dropout: 0.25 };
         let columns = columns(&[3, 4, 12], 3);
-        let network = Network::new(columns, 0, 6, &start, regularisation, &noise, Device::Cpu).unwrap();
+        let network = Network::new(columns, 0, (6, activation), &start, regularisation, &noise, Device::Cpu).unwrap();
         let codes: Vec<Vec<i64>> =
             [3i64, 4, 12].iter().map(|&k| (0..8).map(|row| (row * 7 + 2) % k).collect()).collect();
         let ranks = vec![2.0, 0.0, 1.0, 0.0, 1.0, 2.0, 1.0, 2.0, 0.0];
@@ -544,7 +547,12 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_automatic_differentiation() {
-        let (network, batch, codes, ranks) = setting();
+        gradients_of(Activation::Rectified, Tensor::relu);
+        gradients_of(Activation::Squared, Tensor::square);
+    }
+
+    fn gradients_of(activation: Activation, apply: fn(&Tensor) -> Tensor) {
+        let (network, batch, codes, ranks) = setting(activation);
         // At its start the smooth head is zero.
         let _ = network.parameters.master(16).unwrap().fill_(0.1);
         let dropout = Noise::new(1, b"test").purpose("dropout");
@@ -575,7 +583,7 @@ mod tests {
                 parts.push(embedded * Tensor::from_slice(&seen).view([8, 1]));
             }
             let x = Tensor::cat(&parts, 1);
-            let hidden = (x.matmul(&masters[k * 5 + INPUT]) + &masters[k * 5 + BIAS]).relu() * kept;
+            let hidden = apply(&(x.matmul(&masters[k * 5 + INPUT]) + &masters[k * 5 + BIAS])) * kept;
             let logs = (hidden.matmul(&heads[k]) + &masters[k * 5 + HEAD_BIAS]).log_softmax(-1, Kind::Float);
             let chosen = logs.gather(1, &Tensor::from_slice(&codes[k]).view([8, 1]), false);
             loss -= chosen.mean(Kind::Float);
@@ -587,14 +595,14 @@ mod tests {
             for (i, master) in masters.iter().enumerate() {
                 let (wanted, got) = (master.grad(), network.parameters.gradient(i).unwrap());
                 let error = (&got - &wanted).abs().max().double_value(&[]);
-                assert!(error < 1e-5, "parameter {i}: {error}");
+                assert!(error < 1e-5, "{activation:?}, parameter {i}: {error}");
             }
         }
     }
 
     #[test]
     fn wanted_decays_are_slopes_along_weights_over_their_squared_length() {
-        let (network, batch, _, _) = setting();
+        let (network, batch, _, _) = setting(Activation::Squared);
         let _ = network.parameters.master(16).unwrap().fill_(0.1);
         let wanted = network.wanted_decays(&batch, &Team::new(1).unwrap()).unwrap();
         let part = |k: usize, j: usize| {
@@ -619,7 +627,7 @@ mod tests {
 
     #[test]
     fn parameters_decay_with_their_columns() {
-        let (mut network, ..) = setting();
+        let (mut network, ..) = setting(Activation::Squared);
         let parts: Vec<f32> = (1..=12).map(|part| part as f32).collect();
         network.change_decays(|decays| decays.resume(&parts)).unwrap();
         let pull = |index: usize| network.parameters.named(&network.pull).unwrap().remove(index).1;
@@ -642,7 +650,7 @@ mod tests {
 
     #[test]
     fn the_first_column_sees_nothing_in_the_tables_order() {
-        let (network, _, codes, _) = setting();
+        let (network, _, codes, _) = setting(Activation::Squared);
         let of = |codes: &[Vec<i64>]| network.loss(&Batch::new(codes, &[], Device::Cpu).unwrap()).unwrap();
         let before = of(&codes);
         // Only the last column's likelihood may change when its own codes do.

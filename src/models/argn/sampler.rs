@@ -6,6 +6,7 @@
 //! count from the first draw on: the networks have learned every order.
 
 use super::{
+    activation::Activation,
     model::ArgnModel,
     network::Column,
     zeros::{Masks, NEVER, lost, members, only},
@@ -65,6 +66,7 @@ struct Worker {
     given: usize,
     device: Device,
     reach: Reach,
+    activation: Activation,
     /// What columns make of those before them, per drawn column.
     layers: Vec<Layer>,
     masks: Arc<Masks>,
@@ -286,6 +288,7 @@ impl Worker {
             given,
             device,
             reach,
+            activation: model.activation(),
             layers,
             tables,
             embeddings,
@@ -300,6 +303,7 @@ impl Worker {
             given: self.given,
             device: self.device,
             reach: self.reach,
+            activation: self.activation,
             layers: self.layers.iter().map(Layer::shallow_clone).collect(),
             masks: Arc::clone(&self.masks),
             all: self.all.clone(),
@@ -344,8 +348,7 @@ impl Worker {
             hidden.f_copy_(&layer.bias.f_addmm(&seen, &layer.input.f_narrow(0, 0, layer.seen as i64)?)?)?;
         }
         if self.device != Device::Cpu {
-            let _ = hidden.f_relu_()?; // there no column has a table
-            return Ok(());
+            return Ok(hidden.f_copy_(&self.activation.apply(&hidden)?)?); // there no column has a table
         }
         let mut sources = Vec::with_capacity(self.columns.len());
         for (j, (codes, table)) in self.codes.iter().zip(&self.tables).enumerate() {
@@ -355,7 +358,7 @@ impl Worker {
             }
         }
         let start = if by_product { None } else { Some(Rows::of(&layer.bias)?.row(0)) };
-        gather(start, &sources, &mut RowsMut::of(&mut hidden)?);
+        gather(start, &sources, self.activation, &mut RowsMut::of(&mut hidden)?);
         Ok(())
     }
 
@@ -532,8 +535,8 @@ struct Source<'a> {
 const UNITS: usize = 64;
 
 vectorised! {
-    /// Every row of `hidden`, or what it is to `start` with, and what its codes contribute, cut off below zero.
-    fn gather(start: Option<&[f32]>, sources: &[Source<'_>], hidden: &mut RowsMut<'_, f32>) {
+    /// Every row of `hidden`, or what it is to `start` with, and what its codes contribute.
+    fn gather(start: Option<&[f32]>, sources: &[Source<'_>], activation: Activation, hidden: &mut RowsMut<'_, f32>) {
         for row in 0..hidden.rows() {
             let hidden = hidden.row(row);
             let start = start.unwrap_or_default().as_chunks::<UNITS>();
@@ -548,14 +551,14 @@ vectorised! {
                     let (added, _) = added.as_chunks::<UNITS>();
                     sums.iter_mut().zip(&added[at]).for_each(|(sum, added)| *sum += added);
                 }
-                block.iter_mut().zip(sums).for_each(|(hidden, sum)| *hidden = sum.max(0.0));
+                block.iter_mut().zip(sums).for_each(|(hidden, sum)| *hidden = activation.of(sum));
             }
             rest.iter_mut().zip(start.1).for_each(|(sum, start)| *sum = *start);
             for added in known() {
                 let (_, added) = added.as_chunks::<UNITS>();
                 rest.iter_mut().zip(added).for_each(|(sum, added)| *sum += added);
             }
-            rest.iter_mut().for_each(|sum| *sum = sum.max(0.0));
+            rest.iter_mut().for_each(|sum| *sum = activation.of(*sum));
         }
     }
 }
@@ -574,9 +577,16 @@ mod tests {
 
     #[test]
     fn columns_without_a_table_contribute_the_same() {
-        let (layout, rows) = planted(900);
+        for (rows, activation) in [(900, Activation::Rectified), (5600, Activation::Squared)] {
+            contribute_the_same(rows, activation);
+        }
+    }
+
+    fn contribute_the_same(rows: usize, activation: Activation) {
+        let (layout, rows) = planted(rows);
         let layout = crate::encode::Layout { given: 1, ..layout };
         let model = ArgnModel::new(&layout, fit(&Argn, &layout, &rows, &small(3)).model.state().unwrap()).unwrap();
+        assert_eq!(model.activation(), activation);
         let mut known = KnownCodes::nothing(3, TILE);
         known.set(0, (0..TILE as u32).map(|row| row % 3).collect());
         known.set(1, (0..TILE as u32).map(|row| if row % 2 == 0 { UNKNOWN } else { 2 }).collect());

@@ -263,6 +263,11 @@ fn a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one() {
     assert_eq!(rest.epochs.first().unwrap().epoch, checkpoint.epoch + 1);
     assert_eq!(resumed.model.state().unwrap(), whole.model.state().unwrap());
     assert_eq!((resumed.report.best_epoch, resumed.report.score), (whole.report.best_epoch, whole.report.score));
+
+    let mut of_another_build = checkpoint.clone();
+    of_another_build.state.settings["model"]["activation"] = "squared".into();
+    let error = Argn.fit(&data, &options, Some(&of_another_build), &mut Watch::default()).unwrap_err().to_string();
+    assert!(error.contains("\"activation\":\"rectified\"") && error.contains("without `resume`"), "{error}");
 }
 
 /// `c` = `a` in 4 of 5 rows, whatever the independent `b` is.

@@ -3,15 +3,15 @@
 use super::{
     calibration::calibrate,
     config::Config,
-    model::{Settings, cardinalities},
+    model::{ArgnModel, Settings, cardinalities},
     network::{Batch, Network, Regularisation, Start, columns},
-    zeros::{Masks, Zeros},
+    zeros::Zeros,
 };
 use crate::{
     Result,
     encode::{SubColumn, SubColumnData},
     models::{
-        FitOptions, HostTensor, ModelState, TrainingData,
+        FitOptions, HostTensor, ModelState, TableModel, TrainingData,
         embedding::frequencies,
         training::{
             Learner, Losses, Shuffled, Split, Step, kept, load_flat, load_parameters, one_cycle, save_flat,
@@ -43,7 +43,6 @@ pub(super) struct ArgnLearner<'a> {
     dropout: Purpose,
     network: Network,
     zeros: Zeros,
-    masks: Masks,
     calibration: Noise,
     rows: Shuffled,
 }
@@ -67,7 +66,15 @@ impl<'a> ArgnLearner<'a> {
             dropout: config.dropout,
         };
         let zeros = Zeros::of(data.rows, data.layout);
-        let network = Network::new(columns, data.layout.given, config.width, &start, regularisation, &noise, device)?;
+        let network = Network::new(
+            columns,
+            data.layout.given,
+            (config.width, config.activation),
+            &start,
+            regularisation,
+            &noise,
+            device,
+        )?;
         Ok(Self {
             team: Team::new(if device == Device::Cpu { options.threads.min(2) } else { 1 })?,
             data: *data,
@@ -78,7 +85,6 @@ impl<'a> ArgnLearner<'a> {
             held_out_orders: noise.purpose("argn/held-out orders"),
             dropout: noise.purpose("argn/dropout"),
             network,
-            masks: Masks::new(&zeros, &cardinalities),
             zeros,
             calibration: Noise::new(options.seed, b"calibration"),
             config,
@@ -181,14 +187,15 @@ impl Learner for ArgnLearner<'_> {
         Ok(ModelState { settings: self.settings()?, tensors })
     }
 
-    fn finish(&self, mut best: ModelState) -> Result<ModelState> {
-        let (columns, given) = (&self.network.columns, self.data.layout.given);
-        calibrate(&mut best, (columns, given), &self.masks, self.data.rows, &self.calibration)?;
-        Ok(best)
+    fn finish(&self, best: ModelState) -> Result<ModelState> {
+        let mut model = ArgnModel::new(self.data.layout, best)?;
+        calibrate(&mut model, self.data.rows, &self.calibration)?;
+        model.state()
     }
 
     fn settings(&self) -> Result<serde_json::Value> {
-        ModelState::settings_of(&Settings { width: self.config.width, embedding_width: self.config.embedding_width })
+        let Config { width, embedding_width, activation, .. } = self.config;
+        ModelState::settings_of(&Settings { width, embedding_width, activation })
     }
 
     fn save(&self, tensors: &mut BTreeMap<String, HostTensor>) -> Result<()> {

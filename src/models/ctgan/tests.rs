@@ -129,10 +129,16 @@ fn a_checkpoint_of_another_shape_is_refused() {
     let data = TrainingData { layout: &layout, rows: &matrix };
     let mut watch = Watch { cancel_at: Some(1), ..Watch::default() };
     Ctgan.fit(&data, &small(2), None, &mut watch).unwrap_err();
-    let mut options = small(2);
-    options.own.insert("latent".into(), OptionValue::Int(17));
-    let error = Ctgan.fit(&data, &options, watch.checkpoints.first(), &mut Watch::default()).unwrap_err().to_string();
-    assert!(error.contains("checkpoint") && error.contains("hidden.0.weight"), "{error}");
+    let refused = |option: &str, value: i64| {
+        let mut options = small(2);
+        options.own.insert(option.into(), OptionValue::Int(value));
+        Ctgan.fit(&data, &options, watch.checkpoints.first(), &mut Watch::default()).unwrap_err().to_string()
+    };
+    let error = refused("critic_width", 65);
+    assert!(error.contains("checkpoint") && error.contains("critic."), "{error}");
+    // What the trained model is like is compared first.
+    let error = refused("latent", 17);
+    assert!(error.contains("\"latent\":17") && error.contains("without `resume`"), "{error}");
 }
 
 #[test]

@@ -114,6 +114,9 @@ struct Position {
     loss: f32,
     critic_loss: Option<f32>,
     best: Option<Best>,
+    /// The settings of the model that is learned; they may be other ones in another build.
+    #[serde(default)]
+    model: serde_json::Value,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -155,13 +158,15 @@ impl<'a, L: Learner> Training<'a, L> {
         }
         let split = Split::new(data.rows.len(), options.seed);
         let validator = Validator::new(data.layout, data.rows.read(&split.held_out));
+        let learner = learner(split)?;
+        let model = learner.settings()?;
         Ok(Self {
             kind,
             data: *data,
             options,
-            learner: learner(split)?,
+            learner,
             validator,
-            position: Position { step: 0, recoveries: 0, loss: 0.0, critic_loss: None, best: None },
+            position: Position { step: 0, recoveries: 0, loss: 0.0, critic_loss: None, best: None, model },
             best: None,
             #[cfg(test)]
             poison: Box::new(|_| false),
@@ -327,7 +332,14 @@ impl<'a, L: Learner> Training<'a, L> {
     /// Takes back a [`Training::snapshot`] or a checkpoint's state.
     fn restore(&mut self, state: &ModelState) -> Result<()> {
         let damaged = |reason: String| SynthError::Artifact { path: "checkpoint".to_owned(), reason };
-        let position = serde_json::from_value(state.settings.clone()).map_err(|error| damaged(error.to_string()))?;
+        let position: Position =
+            serde_json::from_value(state.settings.clone()).map_err(|error| damaged(error.to_string()))?;
+        if position.model != self.position.model {
+            return Err(damaged(format!(
+                "it is that of a model with settings {}, this build learns one with {}; train anew, without `resume`",
+                position.model, self.position.model
+            )));
+        }
         self.learner.load(state)?;
         let best: BTreeMap<_, _> = (state.tensors.iter())
             .filter_map(|(name, tensor)| Some((name.strip_prefix("best/")?.to_owned(), tensor.clone())))

@@ -149,10 +149,16 @@ fn a_checkpoint_of_another_shape_is_refused() {
     let data = TrainingData { layout: &layout, rows: &matrix };
     let mut watch = Watch { cancel_at: Some(1), ..Watch::default() };
     Tvae.fit(&data, &small(2), None, &mut watch).unwrap_err();
-    let mut options = small(2);
-    options.own.insert("latent_width".into(), OptionValue::Int(9));
-    let error = Tvae.fit(&data, &options, watch.checkpoints.first(), &mut Watch::default()).unwrap_err().to_string();
-    assert!(error.contains("checkpoint") && error.contains("statistics.weight"), "{error}");
+    let refused = |option: &str, value: i64| {
+        let mut options = small(2);
+        options.own.insert(option.into(), OptionValue::Int(value));
+        Tvae.fit(&data, &options, watch.checkpoints.first(), &mut Watch::default()).unwrap_err().to_string()
+    };
+    let error = refused("encoder_width", 33);
+    assert!(error.contains("checkpoint") && error.contains("encoder."), "{error}");
+    // What the trained model is like is compared first.
+    let error = refused("latent_width", 9);
+    assert!(error.contains("\"latent\":9") && error.contains("without `resume`"), "{error}");
 }
 
 #[test]
