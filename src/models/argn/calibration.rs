@@ -88,11 +88,6 @@ fn tensor(model: &ArgnModel, name: &str, k: usize) -> Result<Tensor> {
     model.weight(name, k)?.tensor(Kind::Float, Device::Cpu)
 }
 
-/// Rows worked on at once.
-fn step(bias: &[f32]) -> usize {
-    (AT_ONCE / bias.len().max(1)).clamp(16, ROWS)
-}
-
 /// What is known of the rows: which codes never go with which, the column, and the codes of those before it.
 type Known<'a> = (&'a Masks, usize, &'a [Vec<u32>]);
 
@@ -112,42 +107,50 @@ impl Head {
         Ok(Self { hidden: model.activation().apply(&sums)?, weight: tensor(model, "head", k)? })
     }
 
-    /// Logits of some rows, `[rows, K]`.
-    fn logits(&self, bias: &[f32], rows: Range<usize>, (masks, k, codes): Known<'_>) -> Result<Tensor> {
-        let hidden = self.hidden.f_narrow(0, rows.start as i64, rows.len() as i64)?;
-        let mut logits = Tensor::f_from_slice(bias)?.f_view([1, -1])?.f_addmm(&hidden, &self.weight)?;
+    /// Calls `each` with some rows after the others, and with their logits `[rows, K]`.
+    fn for_each_part(
+        &self,
+        bias: &[f32],
+        (masks, k, codes): Known<'_>,
+        mut each: impl FnMut(Range<usize>, Tensor) -> Result<()>,
+    ) -> Result<()> {
         let all = masks.all_but(k, &[]);
-        let mut masked = RowsMut::<f32>::of(&mut logits)?;
-        masks.for_each((k, &all), codes, rows.clone(), |row, left| {
-            let logits = masked.row(row - rows.start);
-            lost(&all, left).for_each(|code| logits[code] = NEVER);
-        });
-        Ok(logits)
+        let step = (AT_ONCE / bias.len().max(1)).clamp(16, ROWS);
+        let bias = Tensor::f_from_slice(bias)?.f_view([1, -1])?;
+        for first in (0..ROWS).step_by(step) {
+            let rows = first..(first + step).min(ROWS);
+            let hidden = self.hidden.f_narrow(0, first as i64, rows.len() as i64)?;
+            let mut logits = bias.f_addmm(&hidden, &self.weight)?;
+            let mut masked = RowsMut::<f32>::of(&mut logits)?;
+            masks.for_each((k, &all), codes, rows.clone(), |row, left| {
+                let logits = masked.row(row - first);
+                lost(&all, left).for_each(|code| logits[code] = NEVER);
+            });
+            each(rows, logits)?;
+        }
+        Ok(())
     }
 
     /// Mean probability of every code.
     fn mean_probabilities(&self, bias: &[f32], known: Known<'_>) -> Result<Vec<f64>> {
-        let mut sums = vec![0.0; bias.len()];
-        for first in (0..ROWS).step_by(step(bias)) {
-            let rows = first..(first + step(bias)).min(ROWS);
-            let odds = self.logits(bias, rows, known)?.f_softmax(-1, Kind::Float)?;
-            let part = Vec::<f64>::try_from(&odds.f_sum_dim_intlist(0, false, Kind::Double)?)?;
-            sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-        }
-        sums.iter_mut().for_each(|sum| *sum /= ROWS as f64);
-        Ok(sums)
+        let mut means = vec![0.0; bias.len()];
+        self.for_each_part(bias, known, |_, logits| {
+            let odds = logits.f_softmax(-1, Kind::Float)?.f_sum_dim_intlist(0, false, Kind::Double)?;
+            let part = Vec::<f64>::try_from(&odds)?;
+            means.iter_mut().zip(part).for_each(|(mean, part)| *mean += part / ROWS as f64);
+            Ok(())
+        })?;
+        Ok(means)
     }
 
     fn draw(&self, bias: &[f32], known: Known<'_>, bits: &[u32], out: &mut [u32]) -> Result<()> {
         let none = Tensor::f_zeros([1, bias.len() as i64], (Kind::Float, Device::Cpu))?;
-        for first in (0..ROWS).step_by(step(bias)) {
-            let rows = first..(first + step(bias)).min(ROWS);
-            let logits = self.logits(bias, rows.clone(), known)?;
+        self.for_each_part(bias, known, |rows, logits| {
             let select = vec![0; rows.len()];
             let logits = draw::Logits { main: Rows::<f32>::of(&logits)?, extra: Rows::of(&none)?, select: &select };
             draw::codes(logits, 0, bias.len(), &bits[rows.clone()], &mut out[rows]);
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 

@@ -35,8 +35,8 @@ const GAP_WEIGHT: OptionSpec = OptionSpec::float(
     (0.0, 100.0),
     0.0,
     "How much it counts that rows learned are likelier than rows held out, beside how likely the latter are, where it is found how \
-    far what a column sees of others is pulled towards zero. With 0, generated rows are most like real ones; with more, they come \
-    less near to rows learned.",
+    far what a column sees of others is pulled towards zero: per nat by which the column makes them so. With 0, generated rows are most \
+    like real ones; with more, they come less near to rows learned.",
 );
 const HIDDEN_DROPOUT: OptionSpec =
     OptionSpec::float("hidden_dropout", (0.0, 0.9), 0.1, "Share of the hidden units dropped per row and step.");

@@ -135,7 +135,7 @@ pub(super) struct Network {
 pub(super) struct Regularisation {
     /// L2 decay of all parameters but the heads' biases, at least (see [`relevance`](super::relevance)).
     pub(super) weight_decay: f64,
-    /// How much the gap between learned and held-out rows counts where decays are found.
+    /// How much the gaps between learned and held-out rows count where decays are found.
     pub(super) gap_weight: f64,
     /// Share of hidden units dropped per row and step (Srivastava et al. 2014).
     pub(super) dropout: f64,
@@ -325,17 +325,21 @@ impl Network {
         Ok(logits.f_log_softmax(-1, Kind::Float)?)
     }
 
-    /// Mean negative log-likelihood of a row.
-    pub(super) fn loss(&self, batch: &Batch) -> Result<f64> {
+    /// Mean negative log-likelihood of every learned column.
+    pub(super) fn losses(&self, batch: &Batch) -> Result<Vec<f64>> {
         let inputs = self.inputs(batch)?;
-        let mut loss = 0.0;
-        for k in self.given..self.columns.len() {
+        let of = |k: usize| {
             let (sums, _, _) = self.hidden(k, batch, &inputs)?;
             let logs = self.log_probabilities(k, &self.activation.apply(&sums)?, &self.head(k)?)?;
-            loss -=
-                logs.f_gather(1, &batch.codes[k].f_view([-1, 1])?, false)?.f_sum(Kind::Double)?.f_double_value(&[])?;
-        }
-        Ok(loss / batch.rows as f64)
+            let own = logs.f_gather(1, &batch.codes[k].f_view([-1, 1])?, false)?;
+            Ok(-own.f_sum(Kind::Double)?.f_double_value(&[])? / batch.rows as f64)
+        };
+        (self.given..self.columns.len()).map(of).collect()
+    }
+
+    /// Mean negative log-likelihood of a row.
+    pub(super) fn loss(&self, batch: &Batch) -> Result<f64> {
+        Ok(self.losses(batch)?.into_iter().sum())
     }
 
     /// The gradients of the mean negative log-likelihood, which it returns. What is dropped is drawn from blocks of

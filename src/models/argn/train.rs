@@ -115,17 +115,29 @@ impl<'a> ArgnLearner<'a> {
         ranks
     }
 
-    /// Lets the held-out rows, in orders as they are learned, move the decays.
+    /// Lets the held-out rows move the decays, and as many learned ones beside them where the gap weighs.
     fn follow_held_out(&mut self) -> Result<()> {
         let (network, held_out) = (self.network.at_average()?, &self.split.held_out);
-        let mut wanted = vec![0.0; network.decays().parts().len()];
-        for (block, rows) in (0..).zip(held_out.chunks(JUDGED)) {
-            let batch = self.in_orders(rows, &self.held_out_orders, block)?;
-            let share = rows.len() as f64 / held_out.len() as f64;
-            let decays = network.wanted_decays(&batch, &self.team)?;
-            wanted.iter_mut().zip(decays).for_each(|(wanted, decay)| *wanted += decay * share);
+        let wanted = self.means(held_out, |batch| network.wanted_decays(batch, &self.team))?;
+        let mut gaps = vec![0.0; network.columns.len() - self.data.layout.given];
+        if self.config.gap_weight > 0.0 {
+            let losses = |rows: &[u32]| self.means(rows, |batch| network.losses(batch));
+            let (held_out, learned) = (losses(held_out)?, losses(&self.split.learned_as_many())?);
+            gaps = held_out.into_iter().zip(learned).map(|(held_out, learned)| held_out - learned).collect();
         }
-        self.network.change_decays(|decays| decays.follow(&wanted))
+        self.network.change_decays(|decays| decays.follow(&wanted, &gaps))
+    }
+
+    /// Means over `rows`, in orders as they are learned, of what `of` says of some of them.
+    fn means(&self, rows: &[u32], of: impl Fn(&Batch) -> Result<Vec<f64>>) -> Result<Vec<f64>> {
+        let mut means = Vec::new();
+        for (block, some) in (0..).zip(rows.chunks(JUDGED)) {
+            let values = of(&self.in_orders(some, &self.held_out_orders, block)?)?;
+            means.resize(values.len(), 0.0);
+            let share = some.len() as f64 / rows.len() as f64;
+            means.iter_mut().zip(values).for_each(|(mean, value)| *mean += value * share);
+        }
+        Ok(means)
     }
 
     /// Mean negative log-likelihood of the held-out rows in the table's order.

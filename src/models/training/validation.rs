@@ -48,6 +48,12 @@ impl Split {
         rest.sort_unstable();
         Self { train: rest, held_out: train }
     }
+
+    /// As many rows to train on as there are held-out ones, from all over the table: neighbours are often alike.
+    pub(in crate::models) fn learned_as_many(&self) -> Vec<u32> {
+        let (rows, wanted) = (self.train.len(), self.held_out.len());
+        (0..wanted).map(|i| self.train[i * rows / wanted]).collect()
+    }
 }
 
 /// The distributions of the held-out rows.
@@ -244,6 +250,14 @@ mod tests {
         assert_ne!(split, Split::new(1000, 2));
         assert_eq!(Split::new(1_000_000, 1).held_out.len(), 5000);
         assert_eq!(Split::new(3, 1), Split { train: vec![0, 1, 2], held_out: vec![0, 1, 2] });
+    }
+
+    #[test]
+    fn as_many_learned_rows_as_held_out_ones_are_from_all_over_the_table() {
+        let split = Split::new(1000, 1);
+        let learned = split.learned_as_many();
+        assert!(learned.iter().eq(split.train.iter().step_by(9)));
+        assert_eq!(Split::new(3, 1).learned_as_many(), [0, 1, 2]);
     }
 
     #[test]
