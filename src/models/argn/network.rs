@@ -337,25 +337,20 @@ impl Network {
         (self.given..self.columns.len()).map(of).collect()
     }
 
-    /// Mean negative log-likelihood of a row.
-    pub(super) fn loss(&self, batch: &Batch) -> Result<f64> {
-        Ok(self.losses(batch)?.into_iter().sum())
-    }
-
-    /// The gradients of the mean negative log-likelihood, which it returns. What is dropped is drawn from blocks of
-    /// a purpose that belong to a step; without one all units are kept.
-    pub(super) fn gradients(&self, batch: &Batch, dropout: Option<(&Purpose, u64)>, team: &Team) -> Result<f64> {
+    /// The gradients of the sum of every learned column's mean negative log-likelihood, which it returns. What is dropped is
+    /// drawn from blocks of a purpose that belong to a step; without one all units are kept.
+    pub(super) fn gradients(&self, batch: &Batch, dropout: Option<(&Purpose, u64)>, team: &Team) -> Result<Vec<f64>> {
         let inputs = self.inputs(batch)?;
         let group = |group: usize| {
-            move |(this, batch, inputs): &(&Self, &Batch, &Inputs)| -> Result<(f64, Tensor)> {
+            move |(this, batch, inputs): &(&Self, &Batch, &Inputs)| -> Result<(Vec<f64>, Tensor)> {
                 let by_x = inputs.x.f_zeros_like()?;
-                let mut loss = 0.0;
+                let mut losses = Vec::new();
                 for k in (this.given + group..this.columns.len()).step_by(GROUPS) {
                     let block = |step: u64| step * this.columns.len() as u64 + k as u64;
                     let kept = this.kept_units(batch.rows, dropout.map(|(purpose, step)| (purpose, block(step))))?;
-                    loss += this.column_gradients(k, batch, inputs, &kept, &by_x)?;
+                    losses.push(this.column_gradients(k, batch, inputs, &kept, &by_x)?);
                 }
-                Ok((loss, by_x))
+                Ok((losses, by_x))
             }
         };
         let (first, second) = team.side_by_side(&(self, batch, &inputs), group(0), group(1));
@@ -370,7 +365,8 @@ impl Network {
                 self.parameters.gradient(cosines.embedding)?.f_copy_(&cosines.by_embedding(&gradient)?)?;
             }
         }
-        Ok(first + second)
+        let groups = [first, second];
+        Ok((0..self.columns.len() - self.given).map(|at| groups[at % GROUPS][at / GROUPS]).collect())
     }
 
     /// The gradients of column `k`'s parameters; adds that of `x` to `by_x`.
@@ -456,9 +452,9 @@ impl Network {
     }
 
     /// How much more every pair of columns and every head would have to decay to make up for the slope along their weights of
-    /// the loss of `batch`.
+    /// the loss of `batch`; after them, the loss of every learned column.
     pub(super) fn wanted_decays(&self, batch: &Batch, team: &Team) -> Result<Vec<f64>> {
-        self.gradients(batch, None, team)?;
+        let losses = self.gradients(batch, None, team)?;
         // Per row of a matrix: the slope along its weights, and their squared length.
         let rows = |index: usize| -> Result<Vec<(f64, f64)>> {
             let weight = self.parameters.weight(index)?;
@@ -471,13 +467,14 @@ impl Network {
             let (slope, square) = rows.iter().fold((0.0, 0.0), |sums, row| (sums.0 + row.0, sums.1 + row.1));
             if square > 0.0 { slope / square } else { 0.0 }
         };
-        let mut all = Vec::with_capacity(self.decays.parts().len());
+        let mut all = Vec::with_capacity(self.decays.parts().len() + losses.len());
         for k in self.given..self.columns.len() {
             let input = rows(self.parameter(k, INPUT))?;
             all.extend(self.columns.iter().map(|column| wanted(&input[column.at..column.at + column.width])));
             let head = self.head_parameters(k).map(rows).collect::<Result<Vec<_>>>()?;
             all.push(wanted(&head.concat()));
         }
+        all.extend(losses);
         Ok(all)
     }
 
@@ -571,7 +568,7 @@ mod tests {
             2 => smooth.head(&masters[13], &masters[16]).unwrap(),
             _ => masters[k * 5 + HEAD].shallow_clone(),
         });
-        let mut loss = Tensor::from(0f32);
+        let mut losses = Vec::new();
         for k in 0..3 {
             let kept = network.kept_units(8, Some((&dropout, 5 * 3 + k as u64))).unwrap();
             let mut parts = Vec::new();
@@ -590,12 +587,15 @@ mod tests {
             let hidden = apply(&(x.matmul(&masters[k * 5 + INPUT]) + &masters[k * 5 + BIAS])) * kept;
             let logs = (hidden.matmul(&heads[k]) + &masters[k * 5 + HEAD_BIAS]).log_softmax(-1, Kind::Float);
             let chosen = logs.gather(1, &Tensor::from_slice(&codes[k]).view([8, 1]), false);
-            loss -= chosen.mean(Kind::Float);
+            losses.push(-chosen.mean(Kind::Float));
         }
-        loss.backward();
+        losses.iter().sum::<Tensor>().backward();
+        let losses: Vec<f64> = losses.iter().map(|loss| loss.double_value(&[])).collect();
         for threads in [1, 2] {
             let ours = network.gradients(&batch, Some((&dropout, 5)), &Team::new(threads).unwrap()).unwrap();
-            assert!((ours - loss.double_value(&[])).abs() < 1e-5);
+            for (ours, loss) in ours.iter().zip(&losses) {
+                assert!((ours - loss).abs() < 1e-5, "{ours}, expected {loss}");
+            }
             for (i, master) in masters.iter().enumerate() {
                 let (wanted, got) = (master.grad(), network.parameters.gradient(i).unwrap());
                 let error = (&got - &wanted).abs().max().double_value(&[]);
@@ -619,7 +619,7 @@ mod tests {
             let start: Vec<Tensor> = weights.iter().map(Tensor::copy).collect();
             let loss = |stretch: f64| {
                 weights.iter().zip(&start).for_each(|(w, start)| w.shallow_clone().copy_(&(start * stretch)));
-                network.loss(&batch).unwrap()
+                network.losses(&batch).unwrap().iter().sum::<f64>()
             };
             let slope = (loss(1.01) - loss(0.99)) / 0.02;
             loss(1.0);
@@ -655,7 +655,7 @@ mod tests {
     #[test]
     fn the_first_column_sees_nothing_in_the_tables_order() {
         let (network, _, codes, _) = setting(Activation::Squared);
-        let of = |codes: &[Vec<i64>]| network.loss(&Batch::new(codes, &[], Device::Cpu).unwrap()).unwrap();
+        let of = |codes: &[Vec<i64>]| network.losses(&Batch::new(codes, &[], Device::Cpu).unwrap()).unwrap();
         let before = of(&codes);
         // Only the last column's likelihood may change when its own codes do.
         let inputs = |codes: &[Vec<i64>]| network.inputs(&Batch::new(codes, &[], Device::Cpu).unwrap()).unwrap().x;
@@ -670,6 +670,6 @@ mod tests {
         for k in 0..3 {
             assert_eq!(hidden(k, &codes), hidden(k, &changed));
         }
-        assert_ne!(before, network.loss(&batch).unwrap());
+        assert_ne!(before, network.losses(&batch).unwrap());
     }
 }

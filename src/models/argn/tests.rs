@@ -323,13 +323,13 @@ fn patience_ends_a_training_that_no_longer_improves() {
 
 #[test]
 fn where_the_gap_weighs_rows_learned_are_hardly_likelier_than_others() {
-    let layout = codes(&[20, 20, 20, 20]);
-    // In half of the rows `b` is `a`, in half `c` is `b`; `d` is the last column, whose gap does not count.
+    let layout = codes(&[30, 30, 30, 4]);
+    // In half of the rows `b` is `a`, in half `c` is `b`; the gap of the last column, `d`, does not count.
     let mut all = vec![Vec::new(); 4];
-    for [a, b, c] in words(1600) {
-        let a = a % 20;
-        let b = if b % 2 == 0 { a } else { b / 2 % 20 };
-        let c = if c % 2 == 0 { b } else { c / 2 % 20 };
+    for [a, b, c] in words(2600) {
+        let a = a % 30;
+        let b = if b % 2 == 0 { a } else { b / 2 % 30 };
+        let c = if c % 2 == 0 { b } else { c / 2 % 30 };
         all.iter_mut().zip([a, b, c, c % 4]).for_each(|(column, code)| column.push(code));
     }
     let gap = |gap_weight: f64| {
@@ -338,20 +338,20 @@ fn where_the_gap_weighs_rows_learned_are_hardly_likelier_than_others() {
             codes[..600].iter().for_each(|&code| column.push_code(code));
         }
         learned.rows = 600;
-        let mut options = small(30);
-        options.batch_size = Some(32);
+        let mut options = FitOptions { batch_size: Some(16), ..small(30) };
+        options.own.insert("width".to_owned(), OptionValue::Int(32));
         options.own.insert("gap_weight".to_owned(), OptionValue::Float(gap_weight));
         let model = fit(&layout, &learned, &options).model;
         let mut sampler = model.any_order_sampler(&SamplerSettings::new(DeviceKind::Cpu, 1)).unwrap();
         let mut mean = |rows: std::ops::Range<usize>| {
             let mut known = KnownCodes::nothing(4, rows.len());
-            all.iter().enumerate().for_each(|(at, codes)| known.set(at, codes[rows.clone()].to_vec()));
+            all[..3].iter().enumerate().for_each(|(at, codes)| known.set(at, codes[rows.clone()].to_vec()));
             sampler.log_probability(&known).unwrap().iter().sum::<f64>() / rows.len() as f64
         };
-        mean(0..600) - mean(600..1600)
+        mean(0..600) - mean(600..2600)
     };
-    let (without, with) = (gap(0.0), gap(50.0));
-    assert!(with < 0.85 * without, "{without} {with}");
+    let (without, with) = (gap(0.0), gap(100.0));
+    assert!(without > 1.0 && with < 0.5 * without, "{without} {with}");
 }
 
 #[test]

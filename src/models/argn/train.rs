@@ -117,38 +117,40 @@ impl<'a> ArgnLearner<'a> {
 
     /// Lets the held-out rows move the decays, and as many learned ones beside them where the gap weighs.
     fn follow_held_out(&mut self) -> Result<()> {
-        let (network, held_out) = (self.network.at_average()?, &self.split.held_out);
-        let wanted = self.means(held_out, |batch| network.wanted_decays(batch, &self.team))?;
-        let mut gaps = vec![0.0; network.columns.len() - self.data.layout.given];
-        if self.config.gap_weight > 0.0 {
-            let losses = |rows: &[u32]| self.means(rows, |batch| network.losses(batch));
-            let (held_out, learned) = (losses(held_out)?, losses(&self.split.learned_as_many())?);
-            gaps = held_out.into_iter().zip(learned).map(|(held_out, learned)| held_out - learned).collect();
-        }
+        let network = self.network.at_average()?;
+        let wanted = |batch: &Batch| network.wanted_decays(batch, &self.team);
+        let mut wanted = self.means_in_orders(&self.split.held_out, wanted)?;
+        let held_out = wanted.split_off(network.decays().parts().len());
+        let learned = match self.config.gap_weight > 0.0 {
+            true => self.means_in_orders(&self.split.learned_as_many(), |batch| network.losses(batch))?,
+            false => held_out.clone(),
+        };
+        let gaps: Vec<f64> = held_out.into_iter().zip(learned).map(|(held_out, learned)| held_out - learned).collect();
         self.network.change_decays(|decays| decays.follow(&wanted, &gaps))
     }
 
-    /// Means over `rows`, in orders as they are learned, of what `of` says of some of them.
-    fn means(&self, rows: &[u32], of: impl Fn(&Batch) -> Result<Vec<f64>>) -> Result<Vec<f64>> {
-        let mut means = Vec::new();
-        for (block, some) in (0..).zip(rows.chunks(JUDGED)) {
-            let values = of(&self.in_orders(some, &self.held_out_orders, block)?)?;
-            means.resize(values.len(), 0.0);
-            let share = some.len() as f64 / rows.len() as f64;
-            means.iter_mut().zip(values).for_each(|(mean, value)| *mean += value * share);
-        }
-        Ok(means)
+    /// Means over `rows`, in orders as they are learned.
+    fn means_in_orders(&self, rows: &[u32], of: impl Fn(&Batch) -> Result<Vec<f64>>) -> Result<Vec<f64>> {
+        means(rows, |block, some| of(&self.in_orders(some, &self.held_out_orders, block)?))
     }
 
     /// Mean negative log-likelihood of the held-out rows in the table's order.
     fn held_out_loss(&self) -> Result<f64> {
         let network = self.network.averaged()?;
-        let mut sum = 0.0;
-        for rows in self.split.held_out.chunks(JUDGED) {
-            sum += network.loss(&self.batch(rows, &[])?)? * rows.len() as f64;
-        }
-        Ok(sum / self.split.held_out.len() as f64)
+        Ok(means(&self.split.held_out, |_, rows| network.losses(&self.batch(rows, &[])?))?.into_iter().sum())
     }
+}
+
+/// Means over `rows` of what `of` says of the rows of each block of them.
+fn means(rows: &[u32], of: impl Fn(u64, &[u32]) -> Result<Vec<f64>>) -> Result<Vec<f64>> {
+    let mut means = Vec::new();
+    for (block, some) in (0..).zip(rows.chunks(JUDGED)) {
+        let values = of(block, some)?;
+        means.resize(values.len(), 0.0);
+        let share = some.len() as f64 / rows.len() as f64;
+        means.iter_mut().zip(values).for_each(|(mean, value)| *mean += value * share);
+    }
+    Ok(means)
 }
 
 impl Learner for ArgnLearner<'_> {
@@ -177,10 +179,10 @@ impl Learner for ArgnLearner<'_> {
         }
         let rows = self.rows.batch(&self.split.train, number, self.config.batch).to_vec();
         let batch = self.in_orders(&rows, &self.orders, number)?;
-        let loss = self.network.gradients(&batch, Some((&self.dropout, number)), &self.team)?;
+        let losses = self.network.gradients(&batch, Some((&self.dropout, number)), &self.team)?;
         let rate = self.config.learning_rate * one_cycle(number as f64 / step.end as f64) * step.rate;
         self.network.update(number + 1, rate, &self.team)?;
-        Ok(Losses { loss, critic: None })
+        Ok(Losses { loss: losses.into_iter().sum(), critic: None })
     }
 
     fn validation_due(&self, _epoch: u32) -> bool {
