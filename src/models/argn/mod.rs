@@ -9,9 +9,9 @@
 mod activation;
 mod calibration;
 mod config;
-mod cosines;
 mod model;
 mod network;
+mod polynomials;
 mod relevance;
 mod sampler;
 #[cfg(test)]

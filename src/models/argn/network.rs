@@ -2,11 +2,11 @@
 //!
 //! Column `k` has codes `0..K_k` and an embedding `E_k: [K_k, d_k]`. With `x` the row's embeddings side by side
 //! (`[D]`, invisible columns zero), the logits of column `k` are `a(x W_k + b_k) V_k + c_k`, `a` being the
-//! [`Activation`]. `E_k` and `V_k` have smooth parts where codes stand for numbers (see [`cosines`](super::cosines)).
+//! [`Activation`]. `E_k` and `V_k` have smooth parts where codes stand for numbers (see [`polynomials`](super::polynomials)).
 
 use super::{
     activation::Activation,
-    cosines::{self, Cosines},
+    polynomials::{self, Polynomials},
     relevance::Decays,
 };
 use crate::{
@@ -73,8 +73,8 @@ pub(super) fn shapes(columns: &[Column], given: usize, total: usize, width: usiz
     columns.iter().enumerate().flat_map(of).collect()
 }
 
-/// The cosines of the columns that have some, and the shapes of their parameters, which follow `plain` others:
-/// `embedding_cosines.k` `[m, d]` and, of columns that are learned, `head_cosines.k` `[width, m]`.
+/// The polynomials of the columns that have some, and the shapes of their parameters, which follow `plain` others:
+/// `embedding_polynomials.k` `[m, d]` and, of columns that are learned, `head_polynomials.k` `[width, m]`.
 fn smooth(
     columns: &[Column],
     given: usize,
@@ -82,11 +82,11 @@ fn smooth(
     start: &[Start],
     plain: usize,
     device: Device,
-) -> Result<(Vec<Option<Cosines>>, Vec<Shape>)> {
+) -> Result<(Vec<Option<Polynomials>>, Vec<Shape>)> {
     let mut shapes = Vec::new();
     let mut all = Vec::with_capacity(columns.len());
     for (k, (column, Start { frequencies, ascending })) in columns.iter().zip(start).enumerate() {
-        let m = cosines::count(*ascending);
+        let m = polynomials::count(*ascending);
         if m == 0 {
             all.push(None);
             continue;
@@ -95,9 +95,9 @@ fn smooth(
             shapes.push((format!("{name}.{k}"), rows, columns));
             plain + shapes.len() - 1
         };
-        let embedding = parameter("embedding_cosines", m, column.width);
-        let head = (k >= given).then(|| parameter("head_cosines", width, m));
-        all.push(Some(Cosines::new(*ascending, frequencies, (embedding, head), device)?));
+        let embedding = parameter("embedding_polynomials", m, column.width);
+        let head = (k >= given).then(|| parameter("head_polynomials", width, m));
+        all.push(Some(Polynomials::new(*ascending, frequencies, (embedding, head), device)?));
     }
     Ok((all, shapes))
 }
@@ -119,7 +119,7 @@ pub(super) struct Network {
     width: i64,
     device: Device,
     /// Of columns whose codes stand for numbers.
-    cosines: Vec<Option<Cosines>>,
+    polynomials: Vec<Option<Polynomials>>,
     pub(super) parameters: Parameters,
     /// What is validated and kept.
     pub(super) average: Average,
@@ -200,7 +200,7 @@ impl Network {
     ) -> Result<Self> {
         let mut all = shapes(&columns, given, total, width);
         let plain = all.len();
-        let (cosines, smooth) = smooth(&columns, given, width, start, plain, device)?;
+        let (polynomials, smooth) = smooth(&columns, given, width, start, plain, device)?;
         all.extend(smooth);
         let parameters = Parameters::new(all, Kind::Float, device)?;
         let average = Average::new(&parameters, AVERAGING)?;
@@ -212,7 +212,7 @@ impl Network {
             total: total as i64,
             width: width as i64,
             device,
-            cosines,
+            polynomials,
             decays,
             pull: parameters.master.f_zeros_like()?,
             parameters,
@@ -232,14 +232,14 @@ impl Network {
             };
             if index >= plain {
                 // The heads' smooth parts begin at zero, as their free parts nearly do.
-                if network.cosines.iter().flatten().any(|cosines| cosines.embedding == index) {
+                if network.polynomials.iter().flatten().any(|polynomials| polynomials.embedding == index) {
                     normal(SMOOTH);
                 }
             } else {
                 let (column, which) =
                     index.checked_sub(given).map_or((index, EMBEDDING), |i| (given + i / PER_COLUMN, i % PER_COLUMN));
                 match which {
-                    EMBEDDING => normal(if network.cosines[column].is_some() { FREE } else { ALONE }),
+                    EMBEDDING => normal(if network.polynomials[column].is_some() { FREE } else { ALONE }),
                     INPUT | HEAD => {
                         purpose.fill_uniform(0, &mut values);
                         let bound = if which == INPUT { 1.0 } else { 0.5 } / (rows as f32).sqrt();
@@ -274,16 +274,16 @@ impl Network {
     /// The embedding of column `k`, `[K, d]`.
     fn embedding(&self, k: usize) -> Result<Tensor> {
         let free = self.weight(k, EMBEDDING)?;
-        let Some(cosines) = &self.cosines[k] else { return Ok(free) };
-        cosines.embed(&free, &self.parameters.weight(cosines.embedding)?)
+        let Some(polynomials) = &self.polynomials[k] else { return Ok(free) };
+        polynomials.embed(&free, &self.parameters.weight(polynomials.embedding)?)
     }
 
     /// The head of column `k`, `[width, K]`.
     fn head(&self, k: usize) -> Result<Tensor> {
         let free = self.weight(k, HEAD)?;
-        let smooth = self.cosines[k].as_ref().and_then(|cosines| Some((cosines, cosines.head?)));
-        let Some((cosines, smooth)) = smooth else { return Ok(free) };
-        cosines.head(&free, &self.parameters.weight(smooth)?)
+        let smooth = self.polynomials[k].as_ref().and_then(|polynomials| Some((polynomials, polynomials.head?)));
+        let Some((polynomials, smooth)) = smooth else { return Ok(free) };
+        polynomials.head(&free, &self.parameters.weight(smooth)?)
     }
 
     /// What a model keeps: the tensors of [`shapes`], by name, of networks without smooth parts.
@@ -361,8 +361,8 @@ impl Network {
             let _ = gradient.f_zero_()?;
             let by_vector = by_x.f_narrow(1, column.at as i64, column.width as i64)?;
             let _ = gradient.f_index_add_(0, &batch.codes[k], &by_vector)?;
-            if let Some(cosines) = &self.cosines[k] {
-                self.parameters.gradient(cosines.embedding)?.f_copy_(&cosines.by_embedding(&gradient)?)?;
+            if let Some(polynomials) = &self.polynomials[k] {
+                self.parameters.gradient(polynomials.embedding)?.f_copy_(&polynomials.by_embedding(&gradient)?)?;
             }
         }
         let groups = [first, second];
@@ -382,10 +382,10 @@ impl Network {
         let _ = by_logits.f_scatter_add_(1, &codes, &codes.f_full_like(-1.0)?.f_to_kind(Kind::Float)?)?;
         let _ = by_logits.f_mul_scalar_(share)?;
         multiply(&hidden.f_tr()?, &by_logits, &self.gradient(k, HEAD)?)?;
-        if let Some(cosines) = &self.cosines[k]
-            && let Some(smooth) = cosines.head
+        if let Some(polynomials) = &self.polynomials[k]
+            && let Some(smooth) = polynomials.head
         {
-            self.parameters.gradient(smooth)?.f_copy_(&cosines.by_head(&self.gradient(k, HEAD)?)?)?;
+            self.parameters.gradient(smooth)?.f_copy_(&polynomials.by_head(&self.gradient(k, HEAD)?)?)?;
         }
         let sum = |t: &Tensor| t.f_sum_dim_intlist(0, true, Kind::Float);
         self.gradient(k, HEAD_BIAS)?.f_copy_(&sum(&by_logits)?)?;
@@ -430,7 +430,7 @@ impl Network {
 
     /// The matrices of column `k`'s head.
     fn head_parameters(&self, k: usize) -> impl Iterator<Item = usize> {
-        let smooth = self.cosines[k].as_ref().and_then(|cosines| cosines.head);
+        let smooth = self.polynomials[k].as_ref().and_then(|polynomials| polynomials.head);
         [self.parameter(k, HEAD)].into_iter().chain(smooth)
     }
 
@@ -488,14 +488,15 @@ impl Network {
 
     /// The networks at their average weights, to take gradients by.
     pub(super) fn at_average(&self) -> Result<Self> {
-        let cosines = self.cosines.iter().map(|cosines| cosines.as_ref().map(Cosines::shallow_clone)).collect();
-        Ok(self.with(cosines, self.parameters.at_values(&self.average.values)?))
+        let polynomials =
+            self.polynomials.iter().map(|polynomials| polynomials.as_ref().map(Polynomials::shallow_clone)).collect();
+        Ok(self.with(polynomials, self.parameters.at_values(&self.average.values)?))
     }
 
-    fn with(&self, cosines: Vec<Option<Cosines>>, parameters: Parameters) -> Self {
+    fn with(&self, polynomials: Vec<Option<Polynomials>>, parameters: Parameters) -> Self {
         Self {
             columns: self.columns.clone(),
-            cosines,
+            polynomials,
             parameters,
             average: self.average.shallow_clone(),
             decays: self.decays.clone(),
@@ -510,14 +511,14 @@ impl Network {
         values.f_copy_(&self.average.values)?;
         let none = self.columns.iter().map(|_| None).collect();
         let network = self.with(none, self.parameters.with_values(&values)?);
-        for (k, cosines) in self.cosines.iter().enumerate() {
-            let Some(cosines) = cosines else { continue };
+        for (k, polynomials) in self.polynomials.iter().enumerate() {
+            let Some(polynomials) = polynomials else { continue };
             let value = |parameter| network.parameters.master(parameter);
             let mut free = value(network.parameter(k, EMBEDDING))?;
-            free.f_copy_(&cosines.embed(&free, &value(cosines.embedding)?)?)?;
-            if let Some(smooth) = cosines.head {
+            free.f_copy_(&polynomials.embed(&free, &value(polynomials.embedding)?)?)?;
+            if let Some(smooth) = polynomials.head {
                 let mut free = value(network.parameter(k, HEAD))?;
-                free.f_copy_(&cosines.head(&free, &value(smooth)?)?)?;
+                free.f_copy_(&polynomials.head(&free, &value(smooth)?)?)?;
             }
         }
         Ok(network)
@@ -559,7 +560,7 @@ mod tests {
         let dropout = Noise::new(1, b"test").purpose("dropout");
         let masters: Vec<Tensor> =
             (0..17).map(|i| network.parameters.master(i).unwrap().copy().set_requires_grad(true)).collect();
-        let smooth = network.cosines[2].as_ref().unwrap();
+        let smooth = network.polynomials[2].as_ref().unwrap();
         let embeddings = [0, 1, 2].map(|k| match k {
             2 => smooth.embed(&masters[10], &masters[15]).unwrap(),
             _ => masters[k * 5 + EMBEDDING].shallow_clone(),

@@ -1,23 +1,24 @@
 //! What codes that stand for numbers have in common with their neighbours.
 //!
 //! The embedding and the head of a column of `K` codes are free matrices plus smooth ones: `E = U + B C`, `V = W + D Bᵀ`,
-//! with fixed `B: [K, m]`, `B[c, j] = cos(π (j + 1) q_c) / √(j + 1)` at the quantile `q_c` in the middle of code `c`, and
-//! zero for codes that are no numbers. So a row of one bin says something about the bins beside it, which free matrices
-//! alone would have to learn bin by bin; cf. periodic features of numbers (Gorishniy et al., "On Embeddings for Numerical
-//! Features in Tabular Deep Learning", 2022, §3.3). A trained model holds `E` and `V`: to draw rows costs nothing more.
+//! with fixed `B: [K, m]`, `B[c, j] = T_j(1 - 2 q_c) / √j` of Chebyshev's polynomials `T_1 … T_m` at the quantile `q_c` in
+//! the middle of code `c`, and zero for codes that are no numbers. So a row of one bin says something about the bins beside it,
+//! which free matrices alone would have to learn bin by bin; cf. periodic features of numbers (Gorishniy et al., "On
+//! Embeddings for Numerical Features in Tabular Deep Learning", 2022, §3.3). `T_j(cos θ) = cos jθ`, so they are finest at
+//! both ends (by `j²` there, by `j` in the middle): the greatest values, which go together more closely than others
+//! where tails are long, are told apart. A trained model holds `E` and `V`: to draw rows costs nothing more.
 
 use crate::{Result, encode::Ascending};
-use std::f64::consts::PI;
 use tch::{Device, Tensor};
 
-/// Cosines at most.
-const COSINES: usize = 24;
+/// Polynomials at most.
+const POLYNOMIALS: usize = 32;
 /// A column with fewer numbers has none.
 const NUMBERS: usize = 8;
 
-/// The cosines of a column, and where the parameters of its smooth parts are.
+/// The polynomials of a column, and where the parameters of its smooth parts are.
 #[derive(Debug)]
-pub(super) struct Cosines {
+pub(super) struct Polynomials {
     /// `B`, f32 `[K, m]`.
     basis: Tensor,
     /// The number of `C`, `[m, width of the embedding]`.
@@ -26,13 +27,13 @@ pub(super) struct Cosines {
     pub(super) head: Option<usize>,
 }
 
-/// How many cosines a column has.
+/// How many polynomials a column has.
 pub(super) fn count(ascending: Ascending) -> usize {
     let numbers = (ascending.end - ascending.start) as usize;
-    if numbers < NUMBERS { 0 } else { COSINES.min(numbers / 2) }
+    if numbers < NUMBERS { 0 } else { POLYNOMIALS.min(numbers / 2) }
 }
 
-impl Cosines {
+impl Polynomials {
     /// Of a column with codes of these `frequencies`, [`count`] of which is not 0.
     #[allow(clippy::cast_possible_truncation)]
     pub(super) fn new(
@@ -51,9 +52,12 @@ impl Cosines {
         for code in numbers {
             let quantile = (below + weight(code) / 2.0) / total;
             below += weight(code);
-            for (j, value) in values[code * m..][..m].iter_mut().enumerate() {
-                let frequency = (j + 1) as f64;
-                *value = ((PI * frequency * quantile).cos() / frequency.sqrt()) as f32;
+            // T_j and T_j+1 by their recurrence: the same bits on every machine.
+            let x = 1.0 - 2.0 * quantile;
+            let (mut now, mut next) = (x, 2.0 * x * x - 1.0);
+            for (value, degree) in values[code * m..][..m].iter_mut().zip(1..) {
+                *value = (now / f64::from(degree).sqrt()) as f32;
+                (now, next) = (next, 2.0 * x * next - now);
             }
         }
         let basis = Tensor::f_from_slice(&values)?.f_view([frequencies.len() as i64, m as i64])?.f_to_device(device)?;
@@ -95,9 +99,9 @@ mod tests {
     fn neighbours_are_alike_and_codes_that_are_no_numbers_are_zero() {
         let ascending = Ascending { start: 1, end: 41 };
         let frequencies: Vec<f32> = (0..42).map(|code| if code == 20 { 0.3 } else { 0.7 / 41.0 }).collect();
-        let cosines = Cosines::new(ascending, &frequencies, (0, None), Device::Cpu).unwrap();
-        assert_eq!(cosines.basis.size(), [42, 20]);
-        let row = |code: i64| Vec::<f32>::try_from(cosines.basis.get(code)).unwrap();
+        let polynomials = Polynomials::new(ascending, &frequencies, (0, None), Device::Cpu).unwrap();
+        assert_eq!(polynomials.basis.size(), [42, 20]);
+        let row = |code: i64| Vec::<f32>::try_from(polynomials.basis.get(code)).unwrap();
         assert!(row(0).iter().chain(&row(41)).all(|&value| value == 0.0));
         let distance = |a: i64, b: i64| row(a).iter().zip(row(b)).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
         assert!((2..40).all(|code| distance(code, code + 1) < distance(1, 40)));
@@ -106,15 +110,29 @@ mod tests {
     }
 
     #[test]
+    fn neighbours_at_both_ends_are_the_furthest_apart() {
+        let polynomials =
+            Polynomials::new(Ascending { start: 0, end: 100 }, &[0.01; 100], (0, None), Device::Cpu).unwrap();
+        let row = |code: i64| Vec::<f32>::try_from(polynomials.basis.get(code)).unwrap();
+        let distance = |a: i64, b: i64| row(a).iter().zip(row(b)).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+        let (first, middle, last) = (distance(0, 1), distance(49, 50), distance(98, 99));
+        assert!(first > 10.0 * middle && (first - last).abs() < 1e-3 * first, "{first} {middle} {last}");
+        assert!(row(99).iter().zip(1..).all(|(value, degree)| value.abs() <= 1.0 / (degree as f32).sqrt()));
+        // T_1 and T_2 of .8, at the quantile .1 between two codes.
+        let [a, b] = [9, 10].map(row);
+        assert!(((a[0] + b[0]) / 2.0 - 0.8).abs() < 1e-3 && ((a[1] + b[1]) / 2.0 * 2f32.sqrt() - 0.28).abs() < 1e-3);
+    }
+
+    #[test]
     fn columns_of_few_numbers_have_none() {
         assert_eq!(count(Ascending { start: 1, end: 8 }), 0);
         assert_eq!(count(Ascending { start: 0, end: 8 }), 4);
-        assert_eq!(count(Ascending { start: 0, end: 1000 }), COSINES);
+        assert_eq!(count(Ascending { start: 0, end: 1000 }), POLYNOMIALS);
     }
 
     #[test]
     fn codes_without_a_row_have_places() {
-        let cosines = Cosines::new(Ascending { start: 0, end: 9 }, &[0.0; 9], (0, None), Device::Cpu).unwrap();
-        assert!(cosines.basis.isfinite().all().int64_value(&[]) == 1);
+        let polynomials = Polynomials::new(Ascending { start: 0, end: 9 }, &[0.0; 9], (0, None), Device::Cpu).unwrap();
+        assert!(polynomials.basis.isfinite().all().int64_value(&[]) == 1);
     }
 }
