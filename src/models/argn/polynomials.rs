@@ -95,31 +95,38 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn row(polynomials: &Polynomials, code: i64) -> Vec<f32> {
+        Vec::try_from(polynomials.basis.get(code)).unwrap()
+    }
+
+    fn distance(polynomials: &Polynomials, a: i64, b: i64) -> f32 {
+        row(polynomials, a).iter().zip(row(polynomials, b)).map(|(a, b)| (a - b).powi(2)).sum()
+    }
+
     #[test]
     fn neighbours_are_alike_and_codes_that_are_no_numbers_are_zero() {
         let ascending = Ascending { start: 1, end: 41 };
         let frequencies: Vec<f32> = (0..42).map(|code| if code == 20 { 0.3 } else { 0.7 / 41.0 }).collect();
         let polynomials = Polynomials::new(ascending, &frequencies, (0, None), Device::Cpu).unwrap();
         assert_eq!(polynomials.basis.size(), [42, 20]);
-        let row = |code: i64| Vec::<f32>::try_from(polynomials.basis.get(code)).unwrap();
-        assert!(row(0).iter().chain(&row(41)).all(|&value| value == 0.0));
-        let distance = |a: i64, b: i64| row(a).iter().zip(row(b)).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
-        assert!((2..40).all(|code| distance(code, code + 1) < distance(1, 40)));
+        assert!(row(&polynomials, 0).iter().chain(&row(&polynomials, 41)).all(|&value| value == 0.0));
+        assert!((2..40).all(|code| distance(&polynomials, code, code + 1) < distance(&polynomials, 1, 40)));
         // What is frequent keeps its neighbours apart.
-        assert!(distance(19, 21) > 2.0 * distance(10, 12));
+        assert!(distance(&polynomials, 19, 21) > 2.0 * distance(&polynomials, 10, 12));
     }
 
     #[test]
     fn neighbours_at_both_ends_are_the_furthest_apart() {
         let polynomials =
             Polynomials::new(Ascending { start: 0, end: 100 }, &[0.01; 100], (0, None), Device::Cpu).unwrap();
-        let row = |code: i64| Vec::<f32>::try_from(polynomials.basis.get(code)).unwrap();
-        let distance = |a: i64, b: i64| row(a).iter().zip(row(b)).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
-        let (first, middle, last) = (distance(0, 1), distance(49, 50), distance(98, 99));
+        let (first, middle, last) =
+            (distance(&polynomials, 0, 1), distance(&polynomials, 49, 50), distance(&polynomials, 98, 99));
         assert!(first > 10.0 * middle && (first - last).abs() < 1e-3 * first, "{first} {middle} {last}");
-        assert!(row(99).iter().zip(1..).all(|(value, degree)| value.abs() <= 1.0 / (degree as f32).sqrt()));
+        assert!(
+            row(&polynomials, 99).iter().zip(1..).all(|(value, degree)| value.abs() <= 1.0 / (degree as f32).sqrt())
+        );
         // T_1 and T_2 of .8, at the quantile .1 between two codes.
-        let [a, b] = [9, 10].map(row);
+        let [a, b] = [9, 10].map(|code| row(&polynomials, code));
         assert!(((a[0] + b[0]) / 2.0 - 0.8).abs() < 1e-3 && ((a[1] + b[1]) / 2.0 * 2f32.sqrt() - 0.28).abs() < 1e-3);
     }
 
