@@ -79,4 +79,6 @@ pub struct Layout {
     pub subcolumns: Vec<SubColumn>,
     /// The first so many sub-columns are given, not generated: the context of a row.
     pub given: usize,
+    /// Those of them that tell of the sibling before: they yield where context and row contradict each other.
+    pub siblings: Range<usize>,
 }

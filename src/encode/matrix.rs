@@ -74,6 +74,7 @@ mod tests {
             columns: Vec::new(),
             subcolumns: vec![SubColumn::codes(3), SubColumn::codes(1000), SubColumn::codes(1 << 20), SubColumn::Scalar],
             given: 0,
+            siblings: 0..0,
         };
         let mut rows = EncodedRows::with_capacity(&layout, 100);
         for row in 0..100u16 {

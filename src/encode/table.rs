@@ -139,7 +139,7 @@ impl TableEncoder {
                 schema.fields().len()
             )));
         }
-        let mut layout = Layout { columns: Vec::new(), subcolumns: Vec::new(), given: 0 };
+        let mut layout = Layout { columns: Vec::new(), subcolumns: Vec::new(), given: 0, siblings: 0..0 };
         let mut prepared = Vec::with_capacity(columns.len());
         let mut sizes: BTreeMap<usize, u32> = BTreeMap::new();
         for (.., follows) in &columns {

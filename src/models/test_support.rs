@@ -48,6 +48,7 @@ pub(super) fn column(subcolumns: Range<usize>, discrete: bool) -> ColumnLayout {
 pub(super) fn codes(cardinalities: &[u32]) -> Layout {
     Layout {
         given: 0,
+        siblings: 0..0,
         columns: (0..cardinalities.len()).map(|k| column(k..k + 1, true)).collect(),
         subcolumns: cardinalities.iter().map(|&cardinality| SubColumn::codes(cardinality)).collect(),
     }

@@ -261,7 +261,8 @@ impl Joint {
         });
         let columns = alone.chain(own_columns).collect();
         let attributes = attributes.iter().map(shift).collect();
-        Ok(Self { layout: Layout { columns, subcolumns, given }, owner, place, sibling, attributes, own })
+        let siblings = given - sibling.len()..given;
+        Ok(Self { layout: Layout { columns, subcolumns, given, siblings }, owner, place, sibling, attributes, own })
     }
 
     /// What is drawn: attributes, then the row's own.

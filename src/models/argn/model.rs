@@ -53,7 +53,7 @@ impl ArgnModel {
         for (name, rows, width) in shapes(&columns, layout.given, total, settings.width) {
             state.weight(&name, &[rows, width])?;
         }
-        let masks = Masks::new(&Zeros::load(&state.tensors, &cardinalities)?, &cardinalities, layout.given);
+        let masks = Masks::new(&Zeros::load(&state.tensors, &cardinalities)?, &cardinalities, &layout.siblings);
         Ok(Self { settings, layout: layout.clone(), columns, tensors: state.tensors, masks: Arc::new(masks) })
     }
 

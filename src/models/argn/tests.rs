@@ -356,7 +356,7 @@ fn where_the_gap_weighs_rows_learned_are_hardly_likelier_than_others() {
 
 #[test]
 fn a_table_without_columns_to_learn_and_one_of_a_single_row_are_models_too() {
-    let layout = Layout { columns: vec![column(0..0, false)], subcolumns: vec![], given: 0 };
+    let layout = Layout { columns: vec![column(0..0, false)], subcolumns: vec![], given: 0, siblings: 0..0 };
     let rows = EncodedRows { subcolumns: vec![], rows: 50 };
     let fitted = fit(&layout, &rows, &small(2));
     assert_eq!(sample(&*fitted.model, &layout, 1, 1)[0].rows, BLOCK_ROWS);

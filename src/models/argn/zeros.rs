@@ -252,8 +252,8 @@ pub(super) struct Masks {
 }
 
 impl Masks {
-    /// Of columns with so many codes, of which the first `given` are a context.
-    pub(super) fn new(zeros: &Zeros, cardinalities: &[usize], given: usize) -> Self {
+    /// Of columns with so many codes, of which some tell of a row's sibling.
+    pub(super) fn new(zeros: &Zeros, cardinalities: &[usize], siblings: &Range<usize>) -> Self {
         let all = cardinalities.iter().map(|&cardinality| {
             let word = |word: usize| match cardinality.saturating_sub(word * 64) {
                 left if left < 64 => (1u64 << left) - 1,
@@ -275,8 +275,8 @@ impl Masks {
                 without(masks.left(k, other, j), u);
             }
         }
-        // The row itself tells first: where its context contradicts it, it must at least agree with itself.
-        masks.told.iter_mut().for_each(|told| told.sort_by_key(|told| told.of < given));
+        // A row goes by its owner and agrees with itself, even where that is not what its sibling would have.
+        masks.told.iter_mut().for_each(|told| told.sort_by_key(|told| siblings.contains(&told.of)));
         masks
     }
 
@@ -298,7 +298,7 @@ impl Masks {
     }
 
     /// Calls `each` with those rows of `rows` in which `known` codes, by column, leave but some of the codes `all` of column
-    /// `k`, and with these. What would leave none is passed over, of a context first: a row is known then that none is like.
+    /// `k`, and with these. What would leave none is passed over, of a sibling first: a row is known then that none is like.
     pub(super) fn for_each(
         &self,
         (k, all): (usize, &[u64]),
@@ -364,7 +364,7 @@ mod tests {
     #[test]
     fn what_another_column_decides_is_found_and_told_both_ways() {
         let (layout, rows) = decided(600);
-        let masks = Masks::new(&Zeros::of(&rows, &layout), &[4, 4], 0);
+        let masks = Masks::new(&Zeros::of(&rows, &layout), &[4, 4], &(0..0));
         let known = vec![vec![0, 3, UNKNOWN], vec![]];
         assert_eq!(left(&masks, 1, &known), [Some(vec![1, 2, 3]), Some(vec![0]), None]);
         assert_eq!(left(&masks, 0, &[vec![], vec![0, 2]]), [Some(vec![3]), Some(vec![0, 1, 2])]);
@@ -414,17 +414,17 @@ mod tests {
     #[test]
     fn a_row_that_no_row_is_like_leaves_what_it_can() {
         let (layout, rows) = table(&[2, 2, 2], (0..400).map(|row| vec![row % 2; 3]));
-        let masks = Masks::new(&Zeros::of(&rows, &layout), &[2, 2, 2], 0);
+        let masks = Masks::new(&Zeros::of(&rows, &layout), &[2, 2, 2], &(0..0));
         assert_eq!(left(&masks, 2, &[vec![1, 1], vec![1, 0], vec![]]), [Some(vec![1]), Some(vec![1])]);
-        // The second column's row itself, the first one's context.
-        let masks = Masks::new(&Zeros::of(&rows, &layout), &[2, 2, 2], 1);
+        // The first column is a sibling's.
+        let masks = Masks::new(&Zeros::of(&rows, &layout), &[2, 2, 2], &(0..1));
         assert_eq!(left(&masks, 2, &[vec![1, 1], vec![1, 0], vec![]]), [Some(vec![1]), Some(vec![0])]);
     }
 
     #[test]
     fn codes_not_to_be_drawn_are_none_to_be_left_with() {
         let (layout, rows) = decided(600);
-        let masks = Masks::new(&Zeros::of(&rows, &layout), &[4, 4], 0);
+        let masks = Masks::new(&Zeros::of(&rows, &layout), &[4, 4], &(0..0));
         let all = masks.all_but(1, &[(1, 0), (0, 2)]);
         assert_eq!(members(&all).collect::<Vec<_>>(), [1, 2, 3]);
         let mut rows = Vec::new();
@@ -450,7 +450,7 @@ mod tests {
 
     #[test]
     fn sets_of_more_than_a_word() {
-        let masks = Masks::new(&Zeros::default(), &[130], 0);
+        let masks = Masks::new(&Zeros::default(), &[130], &(0..0));
         let all = masks.all_but(0, &[]);
         assert_eq!(members(&all).collect::<Vec<_>>(), (0..130).collect::<Vec<_>>());
         let most = masks.all_but(0, &[(0, 63), (0, 129)]);

@@ -417,6 +417,7 @@ mod tests {
         let code = |cardinality: usize| SubColumn::codes(cardinality as u32);
         let layout = Layout {
             given: 0,
+            siblings: 0..0,
             columns: vec![column(0, false), column(1, true), column(2, false), column(3, false)],
             subcolumns: vec![code(CODES[0]), code(3), code(CODES[1]), SubColumn::Scalar],
         };

@@ -428,6 +428,7 @@ mod tests {
         let subcolumns = context[..given].iter().map(|&cardinality| SubColumn::codes(cardinality));
         let layout = Layout {
             given,
+            siblings: 0..0,
             columns: vec![column(0, true), column(1, true), column(2, false)],
             subcolumns: subcolumns.chain([SubColumn::codes(3), SubColumn::codes(9), SubColumn::Scalar]).collect(),
         };

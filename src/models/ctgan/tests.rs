@@ -18,6 +18,7 @@ use crate::{
 fn planted(rows: usize) -> (Layout, EncodedRows) {
     let layout = Layout {
         given: 0,
+        siblings: 0..0,
         columns: vec![column(0..1, true), column(1..2, true), column(2..4, false)],
         subcolumns: vec![SubColumn::codes(3), SubColumn::codes(3), SubColumn::codes(2), SubColumn::Scalar],
     };
@@ -207,7 +208,7 @@ fn tiny_tables_train() {
 
 #[test]
 fn a_table_without_subcolumns_has_nothing_to_learn() {
-    let layout = Layout { columns: vec![column(0..0, false)], subcolumns: Vec::new(), given: 0 };
+    let layout = Layout { columns: vec![column(0..0, false)], subcolumns: Vec::new(), given: 0, siblings: 0..0 };
     let mut rows = EncodedRows::with_capacity(&layout, 0);
     rows.rows = 50;
     let fitted = fit(&layout, &rows, &small(2));

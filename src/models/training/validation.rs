@@ -223,6 +223,7 @@ mod tests {
     fn table(rows: usize, shift: u32) -> (Layout, EncodedRows) {
         let layout = Layout {
             given: 0,
+            siblings: 0..0,
             columns: vec![
                 ColumnLayout { subcolumns: 0..1, discrete: true },
                 ColumnLayout { subcolumns: 1..3, discrete: false },

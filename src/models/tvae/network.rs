@@ -437,6 +437,7 @@ mod tests {
         };
         let layout = Layout {
             given,
+            siblings: 0..0,
             columns: vec![column(0..1, true), column(1..3, false), column(3..4, true), column(4..6, false)],
             subcolumns: CONTEXTS[..given].iter().map(|&k| code(k as u32)).chain(own).collect(),
         };

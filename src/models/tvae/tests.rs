@@ -18,6 +18,7 @@ use crate::{
 fn planted(rows: usize) -> (Layout, EncodedRows) {
     let layout = Layout {
         given: 0,
+        siblings: 0..0,
         columns: vec![column(0..1, true), column(1..2, true), column(2..4, false)],
         subcolumns: vec![SubColumn::codes(3), SubColumn::codes(3), SubColumn::codes(3), SubColumn::Scalar],
     };
@@ -210,7 +211,7 @@ fn tiny_tables_and_tables_without_subcolumns_are_models_too() {
         assert_eq!(fitted.report.rows, rows.rows as u64);
         sample(&*fitted.model, &layout, 1, 2);
     }
-    let layout = Layout { columns: vec![column(0..0, false)], subcolumns: vec![], given: 0 };
+    let layout = Layout { columns: vec![column(0..0, false)], subcolumns: vec![], given: 0, siblings: 0..0 };
     let rows = EncodedRows { subcolumns: vec![], rows: 50 };
     let fitted = fit(&layout, &rows, &small(2));
     assert_eq!(fitted.report.epochs, 0);
