@@ -87,10 +87,16 @@ fn plan(
     alias: Option<TableAlias>,
     context: &mut dyn RelationPlannerContext,
 ) -> Result<RelationPlanning> {
+    // Scans of one name are taken for the same one where subqueries are compared, so arguments are part of it.
+    let written: Vec<String> = args.iter().map(ToString::to_string).collect();
+    let name = TableReference::bare(format!("{function}({})", written.join(", ")));
     let exprs = args.into_iter().map(|arg| argument(function, arg, context)).collect::<Result<Vec<_>>>()?;
     let source = context.context_provider().get_table_function_source(function, exprs)?;
-    let plan = LogicalPlanBuilder::scan(TableReference::bare(format!("{function}()")), source, None)?.build()?;
-    Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+    let mut plan = LogicalPlanBuilder::scan(name, source, None)?;
+    if alias.is_none() {
+        plan = plan.alias(TableReference::bare(format!("{function}()")))?;
+    }
+    Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan.build()?, alias))))
 }
 
 fn argument(function: &str, arg: FunctionArg, context: &mut dyn RelationPlannerContext) -> Result<Expr> {
