@@ -33,16 +33,20 @@ const SHRINKAGE: OptionSpec = OptionSpec::float(
 const GAP_WEIGHT: OptionSpec = OptionSpec::float(
     "gap_weight",
     (0.0, 100.0),
-    0.0,
+    9.0,
     "How much it counts that rows learned are likelier than rows held out, beside how likely the latter are, where it is found how \
     far what a column sees of others is pulled towards zero: per nat by which the column makes them so. With 0, generated rows are most \
-    like real ones; with more, they come less near to rows learned.",
+    like the rows learned; with more, they come less near to them. It weighs less of more than 10,000 rows, by the square of \
+    their number, as these are known less by heart, and of fewer, in proportion, as these say less surely how large the gap is.",
 );
 const HIDDEN_DROPOUT: OptionSpec =
     OptionSpec::float("hidden_dropout", (0.0, 0.9), 0.1, "Share of the hidden units dropped per row and step.");
 
 /// Rows from which on the shrinkage is what the option says.
 const LARGE: f64 = 20_000.0;
+
+/// Rows of which the gap weighs what the option says.
+const BY_HEART: f64 = 10_000.0;
 
 /// Rows from which on hidden units are squared.
 const MANY: usize = 5_000;
@@ -70,16 +74,16 @@ pub(super) struct Config {
 /// Whether options go together.
 ///
 /// # Errors
-/// A gap that weighs where nothing shrinks.
+/// A gap that is to weigh where nothing shrinks.
 pub(super) fn check(options: &FitOptions) -> Result<()> {
-    let gap_weight = options.number(&GAP_WEIGHT);
-    if gap_weight == 0.0 || options.number(&SHRINKAGE) > 0.0 {
+    let asked = options.own.contains_key(GAP_WEIGHT.name) && options.number(&GAP_WEIGHT) > 0.0;
+    if !asked || options.number(&SHRINKAGE) > 0.0 {
         return Ok(());
     }
     Err(SynthError::Argument {
         function: "argn".to_owned(),
         argument: GAP_WEIGHT.name.to_owned(),
-        given: gap_weight.to_string(),
+        given: options.number(&GAP_WEIGHT).to_string(),
         expected: "0 where `shrinkage` is 0: there is no pull to raise".to_owned(),
     })
 }
@@ -96,11 +100,16 @@ impl Config {
             learning_rate: options.number(&LEARNING_RATE),
             any_order: if given == 0 { options.number(&ANY_ORDER) } else { 0.0 },
             shrinkage: options.number(&SHRINKAGE) * (rows as f64 / LARGE).clamp(0.25, 1.0),
-            gap_weight: options.number(&GAP_WEIGHT),
+            gap_weight: options.number(&GAP_WEIGHT) * gap_share(rows as f64),
             dropout: options.number(&HIDDEN_DROPOUT),
             activation: if rows < MANY { Activation::Rectified } else { Activation::Squared },
         }
     }
+}
+
+/// By how much of the option the gap weighs.
+fn gap_share(rows: f64) -> f64 {
+    (rows / BY_HEART).min((BY_HEART / rows.max(1.0)).powi(2))
 }
 
 /// A step for every 64 rows of a small table, as many as 512 rows a step for others.
@@ -111,4 +120,15 @@ fn default_batch(rows: usize) -> usize {
 /// 12 epochs of 40,000 rows; more for fewer rows, less for more, by the square root.
 fn default_epochs(rows: usize) -> u32 {
     (12.0 * (40_000.0 / rows.max(1) as f64).sqrt()).round().clamp(3.0, 60.0) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gap_weighs_less_where_it_is_unsure_and_where_rows_are_many() {
+        let shares = [0, 2_500, 10_000, 20_000, 1_000_000].map(|rows| gap_share(f64::from(rows)));
+        assert_eq!(shares, [0.0, 0.25, 1.0, 0.25, 1e-4]);
+    }
 }
