@@ -32,7 +32,7 @@ const SHRINKAGE: OptionSpec = OptionSpec::float(
 );
 const GAP_WEIGHT: OptionSpec = OptionSpec::float(
     "gap_weight",
-    (0.0, 100.0),
+    (0.0, 10_000.0),
     9.0,
     "How much it counts that rows learned are likelier than rows held out, beside how likely the latter are, where it is found how \
     far what a column sees of others is pulled towards zero: per nat by which the column makes them so. With 0, generated rows are most \

@@ -350,7 +350,7 @@ fn where_the_gap_weighs_rows_learned_are_hardly_likelier_than_others() {
         };
         mean(0..600) - mean(600..2600)
     };
-    let (without, with) = (gap(0.0), gap(100.0));
+    let (without, with) = (gap(0.0), gap(2_000.0));
     assert!(without > 1.0 && with < 0.5 * without, "{without} {with}");
 }
 
