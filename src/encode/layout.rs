@@ -82,3 +82,14 @@ pub struct Layout {
     /// Those of them that tell of the sibling before: they yield where context and row contradict each other.
     pub siblings: Range<usize>,
 }
+
+impl Layout {
+    /// The number of codes of a sub-column; 0 of one that is a scalar, or that is not there.
+    #[must_use]
+    pub fn cardinality(&self, subcolumn: usize) -> usize {
+        match self.subcolumns.get(subcolumn) {
+            Some(SubColumn::Code { cardinality, .. }) => *cardinality as usize,
+            _ => 0,
+        }
+    }
+}

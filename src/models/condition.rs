@@ -1,10 +1,10 @@
 //! Conditions on generated rows, without rejection: the joint distribution of the columns they are about is worked out
 //! before the first row, rows draw those columns from it, and the model draws the others given them.
 
-use super::AnyOrderSampler;
+use super::{AnyOrderSampler, tilt::ratios};
 use crate::{
     Result, SynthError,
-    encode::{KnownCodes, Layout, SubColumn, UNKNOWN},
+    encode::{KnownCodes, Layout, UNKNOWN},
     noise::{BLOCK_ROWS, Noise},
 };
 
@@ -29,8 +29,13 @@ pub struct ConditionTable {
     codes: Vec<Vec<u32>>,
     /// Weights of the combinations, summed up.
     cumulated: Vec<f64>,
+    /// Whether the codes of the first of them are equally heavy.
+    balanced: bool,
     all: usize,
 }
+
+/// What the golden ratio leaves of a whole: multiples of it spread evenly, however many there are.
+const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
 /// Combinations that say which columns follow from the condition.
 const ASKED: usize = 128;
@@ -49,32 +54,71 @@ impl ConditionTable {
         let mut columns = condition.shares.clone();
         if let Some((balance, without)) = condition.balance {
             let at = columns.iter().position(|(subcolumn, _)| *subcolumn == balance);
-            let mut shares = at.map_or_else(|| vec![1.0; cardinality(layout, balance)], |at| columns.remove(at).1);
+            let mut shares = at.map_or_else(|| vec![1.0; layout.cardinality(balance)], |at| columns.remove(at).1);
             if let Some(share) = without.and_then(|code| shares.get_mut(code as usize)) {
                 *share = 0.0;
             }
             columns.insert(0, (balance, shares));
         }
-        let mut table = Self { subcolumns: Vec::new(), codes: Vec::new(), cumulated: Vec::new(), all };
+        let balanced = condition.balance.is_some();
+        let mut table = Self { subcolumns: Vec::new(), codes: Vec::new(), cumulated: Vec::new(), balanced, all };
         let mut weights = vec![1.0];
         for (subcolumn, shares) in columns {
             weights = table.extend(model, subcolumn, &shares, &weights)?;
         }
-        if condition.balance.is_some() {
-            table.balance(&mut weights);
-        }
-        let mut sum = 0.0;
-        table.cumulated = weights
-            .iter()
-            .map(|weight| {
-                sum += weight;
-                sum
-            })
-            .collect();
+        table.weigh(&mut weights);
+        let sum = table.total();
         if !(sum.is_finite() && sum > 0.0) {
             return Err(SynthError::Model("no row that it can generate satisfies the whole condition".to_owned()));
         }
         Ok(table)
+    }
+
+    /// Takes up the weights of the combinations.
+    fn weigh(&mut self, weights: &mut [f64]) {
+        if self.balanced {
+            self.balance(weights);
+        }
+        let mut sum = 0.0;
+        let sums = weights.iter().map(|weight| {
+            sum += weight;
+            sum
+        });
+        self.cumulated = sums.collect();
+    }
+
+    /// Weighs the combinations by what rows of them turned out to weigh, column by column.
+    pub(super) fn reweigh(&mut self, rows: &KnownCodes, weights: &[f64]) {
+        let mut left = weights.to_vec();
+        let before = std::iter::once(&0.0).chain(&self.cumulated);
+        let mut combinations: Vec<f64> = self.cumulated.iter().zip(before).map(|(sum, before)| sum - before).collect();
+        let free = usize::from(self.balanced);
+        for (&column, codes) in self.subcolumns.iter().zip(&self.codes).skip(free) {
+            let of_rows = rows.subcolumn(column).unwrap_or_default();
+            let cardinality = codes.iter().chain(of_rows).max().map_or(0, |&code| code as usize + 1);
+            let ratios = ratios(of_rows, &left, cardinality);
+            combinations.iter_mut().zip(codes).for_each(|(weight, &code)| *weight *= ratios[code as usize]);
+            left.iter_mut()
+                .zip(of_rows)
+                .for_each(|(left, &code)| *left /= ratios[code as usize].max(f64::MIN_POSITIVE));
+        }
+        self.weigh(&mut combinations);
+    }
+
+    /// The sub-columns of the condition, in the order in which the model was asked for them.
+    pub(super) fn subcolumns(&self) -> &[usize] {
+        &self.subcolumns
+    }
+
+    /// The codes of `rows` that are equally frequent, if some are.
+    pub(super) fn balanced<'a>(&self, rows: &'a KnownCodes) -> Option<&'a [u32]> {
+        self.subcolumns.first().filter(|_| self.balanced).and_then(|&column| rows.subcolumn(column))
+    }
+
+    /// Rows that have every combination as often as it weighs, and so do the first of them.
+    pub(super) fn spread(&self, rows: usize) -> KnownCodes {
+        let total = self.total();
+        self.combinations((0..rows).map(|row| ((row as f64 + 0.5) * GOLDEN).fract() * total))
     }
 
     /// The sub-columns that follow from those of the condition nearly without doubt, the surest first.
@@ -86,7 +130,7 @@ impl ConditionTable {
     /// # Errors
     /// libtorch failed.
     pub fn sure(&self, model: &mut dyn AnyOrderSampler) -> Result<Vec<usize>> {
-        let known = self.combinations((0..ASKED).map(|i| (i as f64 + 0.5) / ASKED as f64 * self.total()));
+        let known = self.spread(ASKED);
         let nothing = KnownCodes::nothing(self.all, 1);
         let mut sure = Vec::new();
         for subcolumn in (0..self.all).filter(|k| !self.subcolumns.contains(k)) {
@@ -189,13 +233,6 @@ impl ConditionTable {
     }
 }
 
-fn cardinality(layout: &Layout, subcolumn: usize) -> usize {
-    match layout.subcolumns.get(subcolumn) {
-        Some(SubColumn::Code { cardinality, .. }) => *cardinality as usize,
-        _ => 0,
-    }
-}
-
 /// [`COMBINATIONS`] indices, each as often as its weight says to within one.
 fn resample(weights: &[f64]) -> Vec<usize> {
     let step = weights.iter().sum::<f64>() / COMBINATIONS as f64;
@@ -243,6 +280,9 @@ mod tests {
             Ok((0..known.rows()).flat_map(of).collect())
         }
         fn log_probability_of(&mut self, _: &KnownCodes, _: &KnownCodes) -> Result<Vec<f64>> {
+            panic!("not asked")
+        }
+        fn tilt(&mut self, _: usize, _: &[f32]) -> Result<()> {
             panic!("not asked")
         }
     }
@@ -316,6 +356,9 @@ mod tests {
             Ok((0..known.rows()).flat_map(of).collect())
         }
         fn log_probability_of(&mut self, _: &KnownCodes, _: &KnownCodes) -> Result<Vec<f64>> {
+            panic!("not asked")
+        }
+        fn tilt(&mut self, _: usize, _: &[f32]) -> Result<()> {
             panic!("not asked")
         }
     }

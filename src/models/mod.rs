@@ -14,6 +14,7 @@ mod state;
 #[cfg(test)]
 mod test_support;
 mod tiles;
+pub mod tilt;
 pub mod told;
 mod training;
 pub mod tvae;
@@ -189,6 +190,12 @@ pub trait AnyOrderSampler: ContextSampler {
     fn draw_first(&mut self, first: &[usize]) {
         let _ = first;
     }
+
+    /// From now on the odds of the codes of a sub-column are `exp(logs)` times what they are, whatever is known.
+    ///
+    /// # Errors
+    /// libtorch failed.
+    fn tilt(&mut self, subcolumn: usize, logs: &[f32]) -> Result<()>;
 
     /// Probabilities of the codes of a sub-column in every row given what is known of the others, row by row.
     ///

@@ -3,8 +3,8 @@
 use super::{Given, SampleSpec};
 use crate::{
     Result, SynthError,
-    encode::{EncodedRows, Layout, SubColumn, TableEncoder},
-    models::{AnyOrderSampler, BlockSampler, Condition, ConditionTable, SamplerSettings},
+    encode::{EncodedRows, TableEncoder},
+    models::{AnyOrderSampler, BlockSampler, Condition, ConditionTable, SamplerSettings, tilt},
     noise::Noise,
     store::StoredModel,
 };
@@ -32,9 +32,10 @@ impl Generator {
         let encoder = &stored.manifest.encoder;
         let mut sampler = stored.model.any_order_sampler(&settings)?;
         let table = ConditionTable::new(&mut *sampler, encoder.layout(), &condition(given, encoder));
-        let table = table.map_err(of_model)?;
+        let mut table = table.map_err(of_model)?;
         let sure = table.sure(&mut *sampler)?;
         sampler.draw_first(&sure);
+        tilt::set_right(&mut table, &mut *sampler, encoder.layout(), &sure)?;
         Ok(Self::Given(sampler, Box::new(table)))
     }
 
@@ -60,20 +61,13 @@ fn condition(given: &Given, encoder: &TableEncoder) -> Condition {
     let subcolumn = |column: usize| layout.columns[column].subcolumns.clone().next();
     let shares = given.restrictions.iter().filter_map(|restriction| {
         let at = subcolumn(restriction.column)?;
-        Some((at, restriction.shares(cardinality(layout, at))))
+        Some((at, restriction.shares(layout.cardinality(at))))
     });
     let balance = given.balance.and_then(subcolumn).map(|at| {
         let null = encoder.null_codes().into_iter().find(|(subcolumn, _)| *subcolumn == at);
         (at, null.map(|(_, code)| code))
     });
     Condition { shares: shares.collect(), balance }
-}
-
-fn cardinality(layout: &Layout, subcolumn: usize) -> usize {
-    match layout.subcolumns[subcolumn] {
-        SubColumn::Code { cardinality, .. } => cardinality as usize,
-        SubColumn::Scalar => 0,
-    }
 }
 
 /// Decodes rows `rows` of block `block`; restricted columns only to values that are allowed.

@@ -198,6 +198,16 @@ impl AnyOrderSampler for Sampler {
         }
     }
 
+    fn tilt(&mut self, subcolumn: usize, logs: &[f32]) -> Result<()> {
+        let worker = self.first()?;
+        let layer = subcolumn.checked_sub(worker.given).and_then(|drawn| worker.layers.get(drawn));
+        let layer = layer.ok_or_else(|| SynthError::Internal(format!("no sub-column {subcolumn}")))?;
+        let logs = Tensor::f_from_slice(logs)?.f_view([1, -1])?.f_to_device(worker.device)?;
+        // All workers are on these biases, and no other sampler is.
+        let _ = layer.head_bias.shallow_clone().f_add_(&logs)?;
+        Ok(())
+    }
+
     fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>> {
         let worker = self.first()?;
         let mut out = Vec::with_capacity(known.rows() * worker.columns[subcolumn].cardinality);
@@ -408,13 +418,12 @@ impl Worker {
         Ok(codes)
     }
 
-    /// Log-probabilities of column `k`'s codes for the first `rows` rows, `[rows, K]`.
-    fn log_probabilities(&mut self, k: usize, rows: Range<usize>) -> Result<Vec<f32>> {
+    /// What `of` makes of column `k`'s logits `[rows, K]` for some of the rows, on the host.
+    fn of_logits(&self, k: usize, rows: Range<usize>, of: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Vec<f32>> {
         let Layer { head, head_bias, .. } = &self.layers[k - self.given];
         let hidden = self.hidden.f_narrow(0, rows.start as i64, rows.len() as i64)?;
-        let logs =
-            head_bias.f_addmm(&hidden, &head.f_tr()?)?.f_log_softmax(-1, Kind::Float)?.f_to_device(Device::Cpu)?;
-        Ok(Vec::<f32>::try_from(logs.f_contiguous()?.f_view([-1])?)?)
+        let made = of(&head_bias.f_addmm(&hidden, &head.f_tr()?)?)?.f_to_device(Device::Cpu)?;
+        Ok(Vec::<f32>::try_from(made.f_contiguous()?.f_view([-1])?)?)
     }
 
     /// Probabilities of column `k`'s codes in up to [`TILE`] rows given what is known, `[rows * K]`.
@@ -431,7 +440,7 @@ impl Worker {
         let mut out = Vec::with_capacity(known.rows() * self.columns[k].cardinality);
         for first in (0..known.rows()).step_by(rows_at_once(&self.columns[k])) {
             let rows = first..(first + rows_at_once(&self.columns[k])).min(known.rows());
-            out.extend(self.log_probabilities(k, rows)?.into_iter().map(f32::exp));
+            out.extend(self.of_logits(k, rows, |logits| Ok(logits.f_softmax(-1, Kind::Float)?))?);
         }
         let cardinality = self.columns[k].cardinality;
         self.masks.for_each((k, &self.all[k]), &self.codes, 0..known.rows(), |row, left| {
@@ -457,7 +466,7 @@ impl Worker {
                 self.hidden(k, known.rows())?;
                 for first in (0..known.rows()).step_by(rows_at_once(&self.columns[k])) {
                     let rows = first..(first + rows_at_once(&self.columns[k])).min(known.rows());
-                    let logs = self.log_probabilities(k, rows.clone())?;
+                    let logs = self.of_logits(k, rows.clone(), |logits| Ok(logits.f_log_softmax(-1, Kind::Float)?))?;
                     for (row, logs) in rows.zip(logs.chunks(self.columns[k].cardinality)) {
                         out[row] += logs.get(codes[row] as usize).map_or(0.0, |&log| f64::from(log));
                     }
