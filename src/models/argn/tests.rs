@@ -5,8 +5,10 @@ use crate::{
     SynthError,
     encode::{EncodedRows, KnownCodes, Layout, SubColumn, UNKNOWN},
     models::{
-        FitOptions, Fitted, ModelKind, ModelState, OptionValue, SamplerSettings, TrainingData,
+        Condition, ConditionTable, FitOptions, Fitted, ModelKind, ModelState, OptionValue, SamplerSettings,
+        TrainingData,
         test_support::{self, Watch, codes, column, sample, share, words},
+        tilt,
         training::Training,
     },
     noise::{BLOCK_ROWS, Noise},
@@ -100,6 +102,37 @@ fn codes_that_never_go_together_are_not_drawn_in_any_order() {
     let mut without = state;
     without.tensors.retain(|name, _| !name.starts_with("zeros."));
     assert!(contradictions(without).0 > 0.05, "an epoch is too short to learn it");
+}
+
+#[test]
+fn conditions_are_set_right_by_the_tables_order() {
+    let (layout, rows) = planted(6000);
+    // What the last column says of the first is hardly learned.
+    let mut options = small(20);
+    options.own.insert("any_order".to_owned(), OptionValue::Float(0.02));
+    let model = fit(&layout, &rows, &options).model;
+    let condition =
+        Condition { shares: vec![(2, (0..300).map(|code| f32::from(u8::from(code == 2))).collect())], balance: None };
+    let of_those = |block: &EncodedRows| {
+        let (a, c) = (&block.subcolumns[0], &block.subcolumns[2]);
+        let those: Vec<u32> = (0..block.rows).filter(|&row| c.code(row) == 2).map(|row| a.code(row)).collect();
+        [0, 1, 2].map(|code| those.iter().filter(|&&a| a == code).count() as f64 / those.len() as f64)
+    };
+    let wanted = of_those(&rows);
+    let off = |set_right: bool, threads| {
+        let mut sampler = model.any_order_sampler(&SamplerSettings::new(DeviceKind::Cpu, threads)).unwrap();
+        let mut table = ConditionTable::new(&mut *sampler, &layout, &condition).unwrap();
+        if set_right {
+            tilt::set_right(&mut table, &mut *sampler, &layout, &[]).unwrap();
+        }
+        let (mut out, noise) = (EncodedRows::with_capacity(&layout, BLOCK_ROWS), Noise::new(1, b"sample"));
+        sampler.complete(0, &noise, &table.draw(0, &noise), &mut out).unwrap();
+        assert_eq!(share(std::slice::from_ref(&out), |block, row| block.subcolumns[2].code(row) == 2), 1.0);
+        of_those(&out).into_iter().zip(wanted).map(|(found, wanted)| (found - wanted).abs()).sum::<f64>() / 2.0
+    };
+    let (before, after) = (off(false, 1), off(true, 1));
+    assert!(before > 0.1 && after < 0.3 * before, "{before}, then {after}");
+    assert_eq!(off(true, 2), after, "of any number of threads");
 }
 
 #[test]
