@@ -400,36 +400,10 @@ mod tests {
 
     #[test]
     fn what_is_uncertain_counts_less() {
-        // Code 0 has 4,000 rows that weigh 1.5 or .5, code 1 as many that weigh .9 and 1.1, code 2 four rows that weigh 4.
-        let codes: Vec<u32> = (0..8004)
-            .map(|row| {
-                if row < 4000 {
-                    0
-                } else if row < 8000 {
-                    1
-                } else {
-                    2
-                }
-            })
-            .collect();
-        let of = |row: usize| match row {
-            0..4000 => {
-                if row % 4 == 0 {
-                    0.5
-                } else {
-                    1.5
-                }
-            }
-            4000..8000 => {
-                if row.is_multiple_of(2) {
-                    0.6
-                } else {
-                    0.9
-                }
-            }
-            _ => 4.0,
-        };
-        let weights: Vec<f64> = (0..8004).map(of).collect();
+        // Code 0 has 4,000 rows that weigh 1.5 or .5, code 1 as many that weigh .6 or .9, code 2 four rows that weigh 4.
+        let groups = [(0, 4000, [0.5, 1.5, 1.5, 1.5]), (1, 4000, [0.6, 0.9, 0.6, 0.9]), (2, 4, [4.0; 4])];
+        let rows = groups.iter().flat_map(|&(code, rows, weights)| (0..rows).map(move |row| (code, weights[row % 4])));
+        let (codes, weights): (Vec<u32>, Vec<f64>) = rows.unzip();
         let ratios = ratios(&codes, &weights, 4);
         assert!((ratios[0] - 1.25).abs() < 0.001 && (ratios[1] - 0.75).abs() < 0.001, "{ratios:?}");
         assert!(ratios[2] > 1.5 && ratios[2] < 3.9, "{ratios:?}");
