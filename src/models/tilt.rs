@@ -19,8 +19,8 @@ use std::ops::Range;
 
 /// Rows drawn.
 const ROWS: usize = 1 << 13;
-/// Probabilities of a column that are held at once.
-const AT_ONCE: usize = 1 << 20;
+/// Probabilities of a column that are held at once: those of all rows for up to 1,024 codes.
+const AT_ONCE: usize = 1 << 23;
 /// Times that odds move at most.
 const MOVES: usize = 8;
 /// By how much at most, each time, and what is not worth another one.
@@ -164,19 +164,18 @@ impl Trial<'_> {
         Ok(logs)
     }
 
-    /// Has the model draw the codes of sub-column `k` as often as they are `wanted`, and `rows` know such codes.
+    /// Has the model draw the codes of sub-column `k` as often as they are `wanted`, and `rows` know such codes. Some of the rows would
+    /// not tell how often that is, so that a column of too many codes is left as the model draws it given those before.
     fn tilt(&mut self, rows: &mut KnownCodes, k: usize, wanted: &[f64]) -> Result<()> {
         let uniform = self.uniform("tilted", k);
         let mut codes = vec![0; ROWS];
-        let mut tilted = false;
         self.for_each_part(rows, k, |model, part, mut odds| {
-            if !tilted {
+            if part.len() == ROWS {
                 let logs = moves(&odds, wanted);
                 model.tilt(k, &logs)?;
                 let factors: Vec<f32> = logs.iter().map(|log| log.exp()).collect();
                 let odds = odds.chunks_mut(wanted.len().max(1)).flat_map(|odds| odds.iter_mut().zip(&factors));
                 odds.for_each(|(odds, factor)| *odds *= factor);
-                tilted = true;
             }
             for (odds, row) in odds.chunks(wanted.len().max(1)).zip(part) {
                 codes[row] = at(odds, uniform[row]);
