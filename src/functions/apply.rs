@@ -5,7 +5,7 @@ use super::{
     options::{narrow, parsed},
 };
 use crate::{
-    Result,
+    Result, SynthError,
     encode::Unseen,
     exec::{Action, ApplySpec, ApplyTable, find_table},
     models,
@@ -51,6 +51,19 @@ pub(super) const UNSEEN: Parameter = Parameter {
     description: "What to do with a value that the model has never seen: `error` names it, `ignore` goes on as if nothing \
         were known there (the value itself is kept).",
 };
+/// Candidates for each row.
+pub(super) const CANDIDATES: Parameter = Parameter {
+    name: "candidates",
+    kind: ParameterKind::Whole(1, 1 << 16),
+    required: false,
+    default: "8",
+    description: "What a row lacks is drawn so many times, in an order of the columns that the model may not know well, and one of the \
+        candidates is kept, as often as it comes in the order that the model knows best; a probability is a mean over them. More are \
+        closer to what the model knows and take as many times longer. Rows that lack nothing, or no column before a known one, need \
+        none.",
+};
+/// Candidates for each row that is judged: a mean is off by more than a choice.
+pub(super) const CANDIDATES_TO_JUDGE: Parameter = Parameter { default: "16", ..CANDIDATES };
 /// Where to run.
 pub(super) const DEVICE: Parameter = Parameter {
     name: "device",
@@ -97,11 +110,6 @@ pub(super) fn applied_by(
     (function, action): (&'static str, Action),
     (reference, table): (TableReference, Arc<dyn TableProvider>),
 ) -> Result<ApplyTable> {
-    let unseen = match arguments.text("unseen")?.as_deref() {
-        None | Some("error") => Unseen::Refuse,
-        Some("ignore") => Unseen::Ignore,
-        Some(other) => return Err(arguments.fault("unseen", &format!("'{other}'"), "'error' or 'ignore'")),
-    };
     needs_any_order(arguments, manifest, "model")?;
     let spec = ApplySpec {
         function,
@@ -112,11 +120,28 @@ pub(super) fn applied_by(
         content_hash: manifest.content_hash.clone(),
         seed: arguments.whole("seed")?.unwrap_or(options.fit.seed),
         temperature: arguments.number("temperature")?.map_or(1.0, |temperature| temperature as f32),
-        unseen,
+        candidates: candidates(arguments, action)?,
+        unseen: unseen(arguments)?,
         device: parsed(arguments, "device")?.unwrap_or(options.fit.device),
         threads: narrow(arguments, "threads")?,
     };
     ApplyTable::new(spec, &manifest.encoder, reference, table)
+}
+
+/// How many candidates rows get.
+fn candidates(arguments: &Arguments, action: Action) -> Result<usize> {
+    let default = if action == Action::LogProbability { CANDIDATES_TO_JUDGE } else { CANDIDATES }.default;
+    let given = narrow(arguments, "candidates")?;
+    given.map_or_else(|| default.parse(), Ok).map_err(|_| SynthError::Internal(format!("`{default}` candidates")))
+}
+
+/// What the argument `unseen` says.
+pub(super) fn unseen(arguments: &Arguments) -> Result<Unseen> {
+    match arguments.text("unseen")?.as_deref() {
+        None | Some("error") => Ok(Unseen::Refuse),
+        Some("ignore") => Ok(Unseen::Ignore),
+        Some(other) => Err(arguments.fault("unseen", &format!("'{other}'"), "'error' or 'ignore'")),
+    }
 }
 
 /// Whether rows of a model's table depend on those of other tables.

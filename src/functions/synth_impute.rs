@@ -1,7 +1,7 @@
 //! `synth_impute(table, …)`: a table with its nulls filled.
 
 use super::{
-    apply::{DEVICE, MODEL, TABLE, THREADS, UNSEEN, VERSION, applied, table},
+    apply::{CANDIDATES, DEVICE, MODEL, TABLE, THREADS, UNSEEN, VERSION, applied, table},
     arguments::{Parameter, ParameterKind, Signature},
     documentation::{ArgumentDoc, FunctionDoc},
 };
@@ -35,6 +35,7 @@ const SIGNATURE: Signature = Signature {
             default: "1",
             description: "Below 1 the values are more typical, above 1 less; 1 keeps the distribution.",
         },
+        CANDIDATES,
         UNSEEN,
         DEVICE,
         THREADS,
@@ -48,8 +49,8 @@ pub(super) fn documentation() -> FunctionDoc {
         description: "A table with its nulls filled: each is drawn from the model's distribution given all that the row \
             has, never copied from another row and never a mean. What is not null stays as it is; columns that the model \
             does not know pass through. Rows come in the table's order and keep its schema.",
-        syntax: "synth_impute(table [, model => …] [, seed => …] [, version => …] [, temperature => …] [, unseen => …] \
-            [, device => …] [, threads => …])",
+        syntax: "synth_impute(table [, model => …] [, seed => …] [, version => …] [, temperature => …] \
+            [, candidates => …] [, unseen => …] [, device => …] [, threads => …])",
         arguments: ArgumentDoc::of(&SIGNATURE),
         examples: &["SELECT count(*) AS rows, count(birth_date) AS filled FROM synth_impute('customers')"],
     }

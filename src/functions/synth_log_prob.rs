@@ -1,7 +1,7 @@
 //! `synth_log_prob(table, …)`: how probable the rows of a table are.
 
 use super::{
-    apply::{DEVICE, MODEL, TABLE, THREADS, UNSEEN, VERSION, applied, table},
+    apply::{CANDIDATES_TO_JUDGE, DEVICE, MODEL, TABLE, THREADS, UNSEEN, VERSION, applied, table},
     arguments::Signature,
     documentation::{ArgumentDoc, FunctionDoc},
 };
@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub(super) const NAME: &str = "synth_log_prob";
 
 const SIGNATURE: Signature =
-    Signature { function: NAME, parameters: &[TABLE, MODEL, VERSION, UNSEEN, DEVICE, THREADS] };
+    Signature { function: NAME, parameters: &[TABLE, MODEL, VERSION, CANDIDATES_TO_JUDGE, UNSEEN, DEVICE, THREADS] };
 
 pub(super) fn documentation() -> FunctionDoc {
     FunctionDoc {
@@ -26,7 +26,8 @@ pub(super) fn documentation() -> FunctionDoc {
             the model gives to what they hold: low for anomalies. Columns that the table lacks, and nulls, are left open \
             (their marginal is taken); a number counts with the probability of its bin. Columns that are generated, not \
             learned, count for nothing.",
-        syntax: "synth_log_prob(table [, model => …] [, version => …] [, unseen => …] [, device => …] [, threads => …])",
+        syntax: "synth_log_prob(table [, model => …] [, version => …] [, candidates => …] [, unseen => …] \
+            [, device => …] [, threads => …])",
         arguments: ArgumentDoc::of(&SIGNATURE),
         examples: &["SELECT count(*) AS rows, max(log_prob) < 0 AS below_zero FROM synth_log_prob('customers')"],
     }

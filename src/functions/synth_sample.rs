@@ -1,7 +1,9 @@
 //! `synth_sample(model, rows, …)`: generated rows.
 
 use super::{
-    apply::{DEVICE, THREADS_OF_PARTITION, applied_by, knows_orders, needs_any_order, refers},
+    apply::{
+        CANDIDATES, DEVICE, THREADS_OF_PARTITION, UNSEEN, applied_by, knows_orders, needs_any_order, refers, unseen,
+    },
     arguments::{Arguments, Parameter, ParameterKind, Signature},
     documentation::{ArgumentDoc, FunctionDoc},
     from_clause::{from_clause, query},
@@ -120,6 +122,8 @@ const SIGNATURE: Signature = Signature {
             default: "false",
             description: "Puts the row's number first, as a column `row_id`.",
         },
+        CANDIDATES,
+        UNSEEN,
         DEVICE,
         THREADS_OF_PARTITION,
     ],
@@ -134,7 +138,8 @@ pub(super) fn documentation() -> FunctionDoc {
             partitions or batch size it is asked for with. Rows come in parallel partitions; `row_id => true` makes \
             their order visible.",
         syntax: "synth_sample(model, rows [, seed => …] [, start => …] [, version => …] [, given => …] [, balance => …] \
-            [, temperature => …] [, scale => …] [, parent => …] [, row_id => …] [, device => …] [, threads => …])",
+            [, temperature => …] [, scale => …] [, parent => …] [, row_id => …] [, candidates => …] \
+            [, unseen => …] [, device => …] [, threads => …])",
         arguments: ArgumentDoc::of(&SIGNATURE),
         examples: &[
             "SELECT count(*) FROM synth_sample('customers', 1e6)",
@@ -231,12 +236,20 @@ fn completed(
         return Ok(Arc::new(applied_by(&manifest, arguments, options, (NAME, Action::Complete { rows }), table)?));
     }
     knows_orders(arguments, &manifest, "given")?;
+    if let Some(candidates) = arguments.whole("candidates")? {
+        let expected =
+            format!("nothing, as `{}` has foreign keys: its rows have candidates for their parents", manifest.name);
+        return Err(arguments.fault("candidates", &candidates.to_string(), &expected).into());
+    }
     let spec = frozen(arguments, options, &manifest, 0..rows.unwrap_or(SampleSpec::ALL))?;
-    Ok(Arc::new(CompletedTable::new(spec, manifest, parents, table)?))
+    Ok(Arc::new(CompletedTable::new(spec, manifest, parents, table, unseen(arguments)?)?))
 }
 
 /// Freezes everything the rows depend on: version and hash from the manifest, the seed, the device.
 fn plan(arguments: &Arguments, options: &SynthOptions, session: &dyn Session) -> Result<SampleTable> {
+    if let Some(name) = ["candidates", "unseen"].into_iter().find(|name| arguments.has(name)) {
+        return Err(arguments.fault(name, "a value", "nothing, unless `given` is a table"));
+    }
     let model = arguments.required_text("model")?;
     let start = arguments.whole("start")?.unwrap_or(0);
     let version = narrow(arguments, "version")?;

@@ -279,7 +279,10 @@ mod tests {
             };
             Ok((0..known.rows()).flat_map(of).collect())
         }
-        fn log_probability_of(&mut self, _: &KnownCodes, _: &KnownCodes) -> Result<Vec<f64>> {
+        fn log_probability(&mut self, _: &KnownCodes) -> Result<Vec<f64>> {
+            panic!("not asked")
+        }
+        fn log_weight(&mut self, _: &KnownCodes, _: &KnownCodes) -> Result<Vec<f64>> {
             panic!("not asked")
         }
         fn tilt(&mut self, _: usize, _: &[f32]) -> Result<()> {
@@ -355,7 +358,10 @@ mod tests {
             };
             Ok((0..known.rows()).flat_map(of).collect())
         }
-        fn log_probability_of(&mut self, _: &KnownCodes, _: &KnownCodes) -> Result<Vec<f64>> {
+        fn log_probability(&mut self, _: &KnownCodes) -> Result<Vec<f64>> {
+            panic!("not asked")
+        }
+        fn log_weight(&mut self, _: &KnownCodes, _: &KnownCodes) -> Result<Vec<f64>> {
             panic!("not asked")
         }
         fn tilt(&mut self, _: usize, _: &[f32]) -> Result<()> {

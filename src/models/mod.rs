@@ -148,13 +148,16 @@ pub struct SamplerSettings {
     pub temperature: f32,
     /// Codes never to be drawn, as (sub-column, code).
     pub never: Vec<(usize, u32)>,
+    /// Candidates for each row of which something is known, where a model knows one order of its columns best: one is kept, as often
+    /// as that order has it, and probabilities are means over them. With 1 rows stay as they are drawn.
+    pub candidates: usize,
 }
 
 impl SamplerSettings {
     /// As the model was trained.
     #[must_use]
     pub fn new(device: DeviceKind, threads: usize) -> Self {
-        Self { device, threads, temperature: 1.0, never: Vec::new() }
+        Self { device, threads, temperature: 1.0, never: Vec::new(), candidates: 1 }
     }
 }
 
@@ -203,20 +206,18 @@ pub trait AnyOrderSampler: ContextSampler {
     /// libtorch failed.
     fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>>;
 
-    /// Natural logarithm, per row, of the probability of the codes that `of` has, each given what is known of the sub-columns
-    /// before it; what is known is all of `known`, which has the codes of `of`, too.
-    ///
-    /// # Errors
-    /// libtorch failed.
-    fn log_probability_of(&mut self, known: &KnownCodes, of: &KnownCodes) -> Result<Vec<f64>>;
-
     /// Natural logarithm of the probability of what is known, per row.
     ///
     /// # Errors
     /// libtorch failed.
-    fn log_probability(&mut self, known: &KnownCodes) -> Result<Vec<f64>> {
-        self.log_probability_of(known, known)
-    }
+    fn log_probability(&mut self, known: &KnownCodes) -> Result<Vec<f64>>;
+
+    /// Natural logarithm, per row, of the probability of `whole` rows over the one with which what `known` lacks of them is drawn:
+    /// how much such a row counts among others that know something else (an importance weight).
+    ///
+    /// # Errors
+    /// libtorch failed.
+    fn log_weight(&mut self, known: &KnownCodes, whole: &KnownCodes) -> Result<Vec<f64>>;
 }
 
 /// What a fit returns.

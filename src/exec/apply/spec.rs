@@ -37,6 +37,8 @@ pub struct ApplySpec {
     pub seed: u64,
     /// What the model's logits are divided by.
     pub temperature: f32,
+    /// Candidates for each row (see [`SamplerSettings`](crate::models::SamplerSettings)).
+    pub candidates: usize,
     /// What to do with values that the model has never seen.
     pub unseen: Unseen,
     /// Where to run the model.
@@ -47,8 +49,8 @@ pub struct ApplySpec {
 
 impl fmt::Display for ApplySpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { function, model, version, seed, device, .. } = self;
-        write!(f, "{function}: model={model}, version={version}, ")?;
+        let Self { function, model, version, seed, candidates, device, .. } = self;
+        write!(f, "{function}: model={model}, version={version}, candidates={candidates}, ")?;
         match self.action {
             Action::LogProbability => write!(f, "device={device}"),
             Action::Complete { rows: Some(rows) } => write!(f, "seed={seed}, rows={rows}, device={device}"),

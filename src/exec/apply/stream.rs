@@ -116,6 +116,7 @@ impl Job {
             temperature: spec.temperature,
             // Who has a null filled wants no null for it.
             never: if spec.action == Action::Impute { encoder.null_codes() } else { Vec::new() },
+            candidates: spec.candidates,
             ..SamplerSettings::new(spec.device, spec.threads.unwrap_or(cores))
         };
         let mut sampler = stored.model.any_order_sampler(&settings)?;

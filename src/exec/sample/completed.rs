@@ -3,6 +3,7 @@
 use super::{CompleteExec, Parents, SampleSpec, related::plan_completed};
 use crate::{
     Result, SynthError,
+    encode::Unseen,
     exec::{apply::shared, source::ordered_scan},
     store::Manifest,
 };
@@ -25,10 +26,12 @@ pub struct CompletedTable {
     parents: Parents,
     reference: TableReference,
     given: Arc<dyn TableProvider>,
+    unseen: Unseen,
 }
 
 impl CompletedTable {
-    /// The rows of `given`, which is called `reference`, completed.
+    /// The rows of `given`, which is called `reference`, completed. Values that the model has never seen are an error or, if
+    /// `unseen` says so, as good as unknown.
     ///
     /// # Errors
     /// Columns that the model's table does not have, or that cannot be cast; a part of a foreign key without the rest.
@@ -37,6 +40,7 @@ impl CompletedTable {
         manifest: Arc<Manifest>,
         parents: Parents,
         (reference, given): (TableReference, Arc<dyn TableProvider>),
+        unseen: Unseen,
     ) -> Result<Self> {
         let schema = given.schema();
         shared(("synth_sample", "given"), &schema, manifest.schema(), (&manifest.name, true))?;
@@ -57,7 +61,7 @@ impl CompletedTable {
                 });
             }
         }
-        Ok(Self { spec, manifest, parents, reference, given })
+        Ok(Self { spec, manifest, parents, reference, given, unseen })
     }
 }
 
@@ -85,6 +89,7 @@ impl TableProvider for CompletedTable {
             spec.rows = spec.rows.min(limit as u64);
         }
         let parents = (&self.parents, session);
+        let given = (given, self.unseen);
         let plan: CompleteExec = plan_completed(&spec, Arc::clone(&self.manifest), parents, projection, given).await?;
         Ok(Arc::new(plan))
     }

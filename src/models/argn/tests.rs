@@ -135,6 +135,83 @@ fn conditions_are_set_right_by_the_tables_order() {
     assert_eq!(off(true, 2), after, "of any number of threads");
 }
 
+/// What is known of the rows of a block: `c` in those of even number, `a` in the others.
+fn late_or_early() -> KnownCodes {
+    let of_rows = |odd: u32, code: u32| {
+        let code = |row: u32| if row % 2 == odd { code } else { UNKNOWN };
+        (0..BLOCK_ROWS as u32).map(code).collect::<Vec<_>>()
+    };
+    let mut known = KnownCodes::nothing(3, BLOCK_ROWS);
+    known.set(2, of_rows(0, 2));
+    known.set(0, of_rows(1, 1));
+    known
+}
+
+#[test]
+fn candidates_complete_and_judge_rows_by_the_tables_order() {
+    let (layout, rows) = planted(6000);
+    // What the last column says of the first is hardly learned.
+    let mut options = small(20);
+    options.own.insert("any_order".to_owned(), OptionValue::Float(0.02));
+    let model = fit(&layout, &rows, &options).model;
+    let sampler = |candidates, threads| {
+        let settings = SamplerSettings { candidates, ..SamplerSettings::new(DeviceKind::Cpu, threads) };
+        model.any_order_sampler(&settings).unwrap()
+    };
+    let complete = |candidates, threads| {
+        let mut out = EncodedRows::with_capacity(&layout, BLOCK_ROWS);
+        sampler(candidates, threads).complete(3, &Noise::new(1, b"sample"), &late_or_early(), &mut out).unwrap();
+        out
+    };
+    let of_those = |block: &EncodedRows| {
+        let (a, c) = (&block.subcolumns[0], &block.subcolumns[2]);
+        let those: Vec<u32> = (0..block.rows).filter(|&row| c.code(row) == 2).map(|row| a.code(row)).collect();
+        [0, 1, 2].map(|code| those.iter().filter(|&&a| a == code).count() as f64 / those.len() as f64)
+    };
+    let late = |block: &EncodedRows| {
+        let mut even = EncodedRows::with_capacity(&layout, BLOCK_ROWS);
+        (0..BLOCK_ROWS).step_by(2).for_each(|row| even.extend(block, row..row + 1));
+        assert_eq!(share(std::slice::from_ref(&even), |block, row| block.subcolumns[2].code(row) == 2), 1.0);
+        even
+    };
+    let wanted = of_those(&rows);
+    let off = |block: &EncodedRows| {
+        of_those(&late(block)).into_iter().zip(wanted).map(|(found, wanted)| (found - wanted).abs()).sum::<f64>() / 2.0
+    };
+    let (one, several) = (complete(1, 1), complete(32, 1));
+    assert!(off(&one) > 0.1 && off(&several) < 0.3 * off(&one), "{}, then {}", off(&one), off(&several));
+    assert_eq!(complete(32, 2), several, "by any number of threads");
+    let codes = |block: &EncodedRows, row| [0, 1, 2].map(|k| block.subcolumns[k].code(row));
+    let early =
+        (1..BLOCK_ROWS).step_by(2).all(|row| codes(&one, row) == codes(&several, row) && codes(&one, row)[0] == 1);
+    assert!(early, "what is drawn in the table's order anyway needs none");
+
+    // P(c = 2) = .28 + .02 + .01 / 3.
+    let log = |candidates| {
+        let logs = sampler(candidates, 2).log_probability(&late_or_early()).unwrap();
+        assert!(logs.iter().enumerate().all(|(row, log)| *log == logs[row % 2]), "who knows the same is as probable");
+        (logs[0], logs[1])
+    };
+    let ((alone, early), (mean, same)) = (log(1), log(64));
+    assert!((mean - 0.3033f64.ln()).abs() < 0.15, "{mean}, {alone}");
+    assert!((early - 0.3f64.ln()).abs() < 0.1 && (early - same).abs() < 1e-9, "{early}, {same}");
+
+    // Weights are what rows would be probable by, on average.
+    let known = late_or_early();
+    let mut whole = KnownCodes::nothing(3, BLOCK_ROWS);
+    (0..3).for_each(|k| whole.set(k, one.subcolumns[k].codes()));
+    let weights = sampler(1, 1).log_weight(&known, &whole).unwrap();
+    let mean = weights.iter().step_by(2).map(|log| log.exp()).sum::<f64>() / (BLOCK_ROWS / 2) as f64;
+    assert!((mean - 0.3033).abs() < 0.04, "{mean}");
+    assert!(
+        weights.iter().skip(1).step_by(2).all(|log| (log - early).abs() < 1e-4),
+        "of what is drawn next to nothing"
+    );
+    let all = sampler(1, 1).log_weight(&whole, &whole).unwrap();
+    let logs = sampler(1, 1).log_probability(&whole).unwrap();
+    assert!(all.iter().zip(&logs).all(|(all, log)| (all - log).abs() < 1e-9), "nothing is drawn of what is known");
+}
+
 #[test]
 fn threads_and_a_round_trip_through_the_state_change_no_bit() {
     let (layout, rows) = planted(900);

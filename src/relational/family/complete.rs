@@ -58,11 +58,12 @@ pub struct Completion {
     places: Places,
     sampler: Box<dyn AnyOrderSampler>,
     taken: Taken,
+    unseen: Unseen,
 }
 
 impl Family {
     /// Gets ready to complete rows whose parents are among `parents`, one for each reference that needs any, who have `all`
-    /// children.
+    /// children. Values that the model has never seen are an error or, if `unseen` says so, as good as unknown.
     ///
     /// # Errors
     /// A model that does not know every order; parents as for [`Family::segment`]; libtorch failed.
@@ -71,12 +72,13 @@ impl Family {
         all: u64,
         parents: Vec<Option<ParentRows>>,
         settings: &SamplerSettings,
+        unseen: Unseen,
     ) -> Result<Completion> {
         let mut sampler = self.model.any_order_sampler(settings)?;
         let mut segment = self.segment(0, all, parents)?;
         let drawn = self.siblings(&segment, &mut *sampler)?;
         let places = Places::new(std::mem::take(&mut segment.context), &segment.degrees, drawn);
-        Ok(Completion { segment, places, sampler, taken: Taken::default() })
+        Ok(Completion { segment, places, sampler, taken: Taken::default(), unseen })
     }
 
     /// Completes `given`, which has some columns of the table: what is null is drawn, too. They are the rows from number
@@ -85,14 +87,14 @@ impl Family {
     /// # Errors
     /// A value that the model has never seen; a key that names none of the parents; libtorch failed.
     pub fn complete(&self, with: &mut Completion, given: &RecordBatch, first: u64) -> Result<RecordBatch> {
-        let Completion { segment, places, sampler, taken } = with;
+        let Completion { segment, places, sampler, taken, unseen } = with;
         let rows = given.num_rows();
         let noise = self.noise.part(&format!("given {first}"));
         let named = self.named(given, segment, first)?;
         let mut owners = self.relations.owner().and_then(|(at, _)| named.get(at).cloned()).unwrap_or_default();
         owners.resize(rows, NONE);
         let count = if owners.contains(&NONE) { OWNERS } else { CANDIDATES };
-        let asked = self.given(given, &named, segment)?;
+        let asked = self.given(given, &named, segment, *unseen)?;
         let likeness = places.likeness(&asked, rows, self.joint.layout.given);
         let at = |row: usize, number: usize, bits: u32| match owners[row] {
             NONE => places.proposed(&likeness, row, number, bits),
@@ -200,19 +202,19 @@ impl Family {
     }
 
     /// What is given of the rows; the parents that they name are `named`.
-    fn given(&self, rows: &RecordBatch, named: &[Vec<u32>], segment: &Segment) -> Result<Given> {
+    fn given(&self, rows: &RecordBatch, named: &[Vec<u32>], segment: &Segment, unseen: Unseen) -> Result<Given> {
         let (columns, arrays) = self.own_values(rows)?;
         let of_function = |error| match error {
             SynthError::Column { column, reason, .. } => SynthError::Column {
                 column,
                 reason: format!("synth_sample: {reason}"),
-                way_out: "give rows of values that the table has, or train with such rows".to_owned(),
+                way_out: "train with such rows, or go on without with unseen => 'ignore'".to_owned(),
             },
             other => other,
         };
         let count = rows.num_rows();
-        let mut codes = self.encoder.known(&columns, &arrays, count, Unseen::Refuse).map_err(of_function)?;
-        let mut told = self.encoder.among(&columns, &arrays, count, Unseen::Refuse).map_err(of_function)?;
+        let mut codes = self.encoder.known(&columns, &arrays, count, unseen).map_err(of_function)?;
+        let mut told = self.encoder.among(&columns, &arrays, count, unseen).map_err(of_function)?;
         let first = self.joint.own.start;
         for among in &mut told {
             among.settle(&mut codes);
@@ -289,7 +291,9 @@ impl Family {
             }
             sampler.complete(block, noise, &question, &mut drawn)?;
             let mut weights = counts;
-            weights.iter_mut().zip(self.weights(sampler, question, &drawn)?).for_each(|(sum, log)| *sum += log);
+            let mut whole = question.clone();
+            joint.drawn().for_each(|at| whole.set(at, drawn.subcolumns[at].codes()));
+            weights.iter_mut().zip(sampler.log_weight(&question, &whole)?).for_each(|(sum, log)| *sum += log);
             let mut uniform = vec![0f32; part.len()];
             noise.purpose("chosen").fill_uniform(block, &mut uniform);
             for (number, (weights, uniform)) in weights.chunks_mut(count).zip(uniform).enumerate() {
@@ -305,23 +309,6 @@ impl Family {
             }
         }
         Ok((chosen, out))
-    }
-
-    /// Logarithms of the probabilities of what `question` has of the columns drawn, in the rows that were.
-    fn weights(
-        &self,
-        sampler: &mut dyn AnyOrderSampler,
-        mut question: KnownCodes,
-        drawn: &EncodedRows,
-    ) -> Result<Vec<f64>> {
-        let mut of = KnownCodes::nothing(drawn.subcolumns.len(), question.rows());
-        for at in self.joint.drawn() {
-            if let Some(codes) = question.subcolumn(at) {
-                of.set(at, codes.to_vec());
-            }
-            question.set(at, drawn.subcolumns[at].codes());
-        }
-        sampler.log_probability_of(&question, &of)
     }
 
     /// Rows that know nothing of a family, of which something is given.

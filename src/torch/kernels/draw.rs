@@ -104,6 +104,39 @@ vectorised! {
     }
 }
 
+/// The probabilities of `codes`, which [`by_code`] has drawn and left `cumulated` weights of, one per row.
+pub(crate) fn probabilities(cumulated: &mut RowsMut<'_, f32>, codes: &[u32], out: &mut [f32]) {
+    let Some(last) = cumulated.rows().checked_sub(1) else { return };
+    for (row, (&code, out)) in codes.iter().zip(out).enumerate() {
+        let below = if code > 0 { cumulated.row(code as usize - 1)[row] } else { 0.0 };
+        *out = (cumulated.row(code as usize)[row] - below) / cumulated.row(last)[row];
+    }
+}
+
+vectorised! {
+    /// Natural logarithms of the probabilities of `codes`, one per row, from logits that lie as those of [`by_code`]; 0 of codes
+    /// that there are not.
+    pub(crate) fn log_probabilities(logits: &mut RowsMut<'_, f32>, bias: &[f32], codes: &[u32], out: &mut [f64]) {
+        let mut top = vec![f32::NEG_INFINITY; out.len()];
+        for (code, bias) in bias.iter().enumerate() {
+            for (top, logit) in top.iter_mut().zip(logits.row(code)) {
+                let logit = *logit + bias;
+                *top = if logit > *top { logit } else { *top };
+            }
+        }
+        let mut sum = vec![0f32; out.len()];
+        for (code, bias) in bias.iter().enumerate() {
+            for ((logit, top), sum) in logits.row(code).iter().zip(&top).zip(&mut sum) {
+                *sum += exp(*logit + bias - top);
+            }
+        }
+        for (row, (&code, out)) in codes.iter().zip(out).enumerate() {
+            let known = bias.get(code as usize).map(|bias| logits.row(code as usize)[row] + bias - top[row]);
+            *out = known.map_or(0.0, |logit| f64::from(logit) - f64::from(sum[row]).ln());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -156,6 +189,38 @@ mod tests {
         by_code(&mut RowsMut::of(&mut by_code_logits).unwrap(), &bias, &bits, &mut found);
         assert_eq!(found, drawn(&logits, &bias, 0, &bits));
         assert!(found.iter().collect::<std::collections::BTreeSet<_>>().len() > 5, "{found:?}");
+    }
+
+    #[test]
+    fn probabilities_are_those_of_a_softmax() {
+        let (rows, length) = (37, 11);
+        let logit = |row: usize, code: usize| ((row * 31 + code * 17) % 41) as f32 / 3.0;
+        let bias: Vec<f32> = (0..length).map(|code| if code == 4 { -1e30 } else { (code % 3) as f32 }).collect();
+        let flat: Vec<f32> = (0..length).flat_map(|code| (0..rows).map(move |row| logit(row, code))).collect();
+        let wanted = |row: usize, code: usize| {
+            let weight = |code: usize| f64::from(logit(row, code) + bias[code]).exp();
+            weight(code) / (0..length).map(weight).sum::<f64>()
+        };
+        let mut logits = Tensor::from_slice(&flat).view([length as i64, rows as i64]);
+        let mut logits = RowsMut::of(&mut logits).unwrap();
+        let mut logs = vec![0f64; rows];
+        let codes: Vec<u32> =
+            (0..rows as u32).map(|row| if row == 5 { u32::MAX } else { row % length as u32 }).collect();
+        log_probabilities(&mut logits, &bias, &codes, &mut logs);
+        for (row, (&code, log)) in codes.iter().zip(logs).enumerate() {
+            match code {
+                u32::MAX => assert_eq!(log, 0.0),
+                4 => assert!(log < -1e29, "{log}"),
+                code => assert!((log - wanted(row, code as usize).ln()).abs() < 1e-4, "{log}"),
+            }
+        }
+        let bits: Vec<u32> = (0..rows as u32).map(|row| row.wrapping_mul(0x9E37_79B9)).collect();
+        let (mut drawn, mut odds) = (vec![0; rows], vec![0f32; rows]);
+        by_code(&mut logits, &bias, &bits, &mut drawn);
+        probabilities(&mut logits, &drawn, &mut odds);
+        for (row, (&code, odds)) in drawn.iter().zip(odds).enumerate() {
+            assert!((f64::from(odds) - wanted(row, code as usize)).abs() < 1e-5, "{odds}");
+        }
     }
 
     #[test]

@@ -5,9 +5,9 @@ use crate::torch::Element;
 /// Defines a function that is compiled for baseline, AVX2 and AVX-512 processors and takes the widest at run time. The
 /// arithmetic is the same in each: wider vectors only do more of it at once.
 macro_rules! vectorised {
-    ($(#[$meta:meta])* fn $name:ident $(<$t:ident: $bound:path>)? ($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$t:ident: $bound:path>)? ($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$meta])*
-        fn $name $(<$t: $bound>)? ($($arg: $type),*) $(-> $out)? {
+        $vis fn $name $(<$t: $bound>)? ($($arg: $type),*) $(-> $out)? {
             #[inline(always)]
             $(#[$meta])*
             fn body $(<$t: $bound>)? ($($arg: $type),*) $(-> $out)? $body

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     Result, SynthError,
+    encode::Unseen,
     exec::{
         sample::{Parent, Parents, SampleExec, SampleSpec},
         source::ordered_scan,
@@ -80,7 +81,7 @@ pub(in crate::exec::sample) async fn plan_completed(
     manifest: Arc<Manifest>,
     (parents, session): (&Parents, &dyn Session),
     projection: Vec<usize>,
-    given: Arc<dyn ExecutionPlan>,
+    given: (Arc<dyn ExecutionPlan>, Unseen),
 ) -> Result<CompleteExec> {
     let store = ModelStore::open(&spec.store)?;
     let session = Some(session);

@@ -3,6 +3,7 @@
 use super::{plan::Input, shared::family_of};
 use crate::{
     Result as SynthResult, SynthError,
+    encode::Unseen,
     exec::{apply::cast_exact, sample::SampleSpec},
     models::SamplerSettings,
     relational::ParentRows,
@@ -47,6 +48,7 @@ pub struct CompleteExec {
     /// Children of the parents.
     all: u64,
     given: Arc<dyn ExecutionPlan>,
+    unseen: Unseen,
     parents: Vec<Input>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -58,7 +60,7 @@ impl CompleteExec {
         manifest: Arc<Manifest>,
         projection: Vec<usize>,
         all: u64,
-        given: Arc<dyn ExecutionPlan>,
+        (given, unseen): (Arc<dyn ExecutionPlan>, Unseen),
         parents: Vec<Input>,
     ) -> SynthResult<Self> {
         let schema = Arc::new(manifest.schema().project(&projection)?);
@@ -71,7 +73,7 @@ impl CompleteExec {
         .with_scheduling_type(SchedulingType::Cooperative)
         .with_evaluation_type(EvaluationType::Lazy);
         let (properties, metrics) = (Arc::new(properties), ExecutionPlanMetricsSet::new());
-        Ok(Self { spec, manifest, projection, all, given, parents, properties, metrics })
+        Ok(Self { spec, manifest, projection, all, given, unseen, parents, properties, metrics })
     }
 
     /// The given rows, of the types of the model's table.
@@ -110,10 +112,10 @@ impl CompleteExec {
             temperature: self.spec.temperature,
             ..SamplerSettings::new(self.spec.device, self.spec.threads.unwrap_or(cores))
         };
-        let all = self.all;
+        let (all, unseen) = (self.all, self.unseen);
         let ready = {
             let family = Arc::clone(&family);
-            move || family.completion(all, parents, &settings)
+            move || family.completion(all, parents, &settings, unseen)
         };
         let mut completion = off_worker(ready).await?;
         let batch_rows = context.session_config().batch_size().max(1);

@@ -5,6 +5,8 @@
 //! is gathered from tables that stay in the processor's cache. Only the heads multiply. Columns that a question knows
 //! count from the first draw on: the networks have learned every order.
 
+mod candidates;
+
 use super::{
     activation::Activation,
     model::ArgnModel,
@@ -38,6 +40,8 @@ pub(super) struct Sampler {
     workers: Vec<Worker>,
     /// The columns, in the order that they are drawn in.
     order: Vec<usize>,
+    /// Of the candidates that rows get; of none where one alone would.
+    shifts: Arc<Vec<Vec<u32>>>,
 }
 
 /// Which columns a code can tell something.
@@ -100,18 +104,21 @@ struct Layer {
     head: Tensor,
     /// `[1, K]`.
     head_bias: Tensor,
+    /// The same, codes that are never drawn included.
+    learned_bias: Tensor,
 }
 
 impl Layer {
     /// On the same memory.
     fn shallow_clone(&self) -> Self {
-        let Self { input, seen, bias, head, head_bias } = self;
+        let Self { input, seen, bias, head, head_bias, learned_bias } = self;
         Self {
             input: input.shallow_clone(),
             seen: *seen,
             bias: bias.shallow_clone(),
             head: head.shallow_clone(),
             head_bias: head_bias.shallow_clone(),
+            learned_bias: learned_bias.shallow_clone(),
         }
     }
 }
@@ -121,6 +128,9 @@ struct Question {
     streams: Vec<Purpose>,
     known: KnownCodes,
     order: Vec<usize>,
+    /// Of the candidates that rows get, and which of them is chosen.
+    shifts: Arc<Vec<Vec<u32>>>,
+    choices: Vec<Purpose>,
 }
 
 impl Question {
@@ -142,7 +152,10 @@ impl Sampler {
         let twin = |first: &Worker| first.twin(model);
         let first = Worker::new(model, reach, settings, device, TABLE_BYTES)?;
         let workers = tiles::workers(first, device, settings.threads, twin)?;
-        Ok(Self { workers, order: (model.given()..model.columns().len()).collect() })
+        let columns = model.columns().len();
+        let several = if settings.candidates > 1 { settings.candidates } else { 0 };
+        let shifts = Arc::new(candidates::shifts(several, columns));
+        Ok(Self { workers, order: (model.given()..columns).collect(), shifts })
     }
 
     /// Bytes that a sampler of one worker takes.
@@ -156,14 +169,17 @@ impl Sampler {
         });
         let logits = columns.iter().map(|column| rows_at_once(column) * column.cardinality).max().unwrap_or(0);
         let drawn = columns.len() - given;
-        let tile = TILE * (width + total + columns.len());
+        // Codes: known ones, random bits, those of a candidate, those of the chosen one.
+        let tile = TILE * (width + total + 5 * columns.len());
         4 * (tables.sum::<usize>() + total * drawn * width + tile + logits)
     }
 
     fn question(&self, noise: &Noise, known: KnownCodes) -> Question {
         let columns = self.workers.first().map_or(0, |worker| worker.columns.len());
         let streams = (0..columns).map(|k| noise.purpose(&format!("argn/code/{k}"))).collect();
-        Question { streams, known, order: self.order.clone() }
+        let choice = |number: usize| noise.purpose(&format!("argn/choice/{number}"));
+        let choices = (0..self.shifts.len()).map(choice).collect();
+        Question { streams, known, order: self.order.clone(), shifts: Arc::clone(&self.shifts), choices }
     }
 
     fn first(&mut self) -> Result<&mut Worker> {
@@ -218,12 +234,31 @@ impl AnyOrderSampler for Sampler {
         Ok(out)
     }
 
-    fn log_probability_of(&mut self, known: &KnownCodes, of: &KnownCodes) -> Result<Vec<f64>> {
+    fn log_probability(&mut self, known: &KnownCodes) -> Result<Vec<f64>> {
+        let shifts = &*self.shifts;
+        let parts: Vec<KnownCodes> =
+            (0..known.rows()).step_by(TILE).map(|first| known.slice(first..(first + TILE).min(known.rows()))).collect();
+        let share = parts.len().div_ceil(self.workers.len().max(1)).max(1);
+        std::thread::scope(|scope| {
+            let of_worker = |(worker, parts): (&'_ mut Worker, &'_ [KnownCodes])| {
+                let logs = parts.iter().map(|part| worker.log_marginal(part, shifts));
+                Ok::<_, SynthError>(logs.collect::<Result<Vec<_>>>()?.concat())
+            };
+            let shares = self.workers.iter_mut().zip(parts.chunks(share));
+            let handles: Vec<_> = shares.map(|share| scope.spawn(move || of_worker(share))).collect();
+            let logs = handles.into_iter().map(|handle| {
+                handle.join().map_err(|_| SynthError::Internal("a thread that judges rows panicked".to_owned()))?
+            });
+            Ok(logs.collect::<Result<Vec<_>>>()?.concat())
+        })
+    }
+
+    fn log_weight(&mut self, known: &KnownCodes, whole: &KnownCodes) -> Result<Vec<f64>> {
         let worker = self.first()?;
         let mut out = Vec::with_capacity(known.rows());
         for first in (0..known.rows()).step_by(TILE) {
             let part = first..(first + TILE).min(known.rows());
-            out.extend(worker.log_probability(&known.slice(part.clone()), &of.slice(part))?);
+            out.extend(worker.log_weight(&known.slice(part.clone()), &whole.slice(part))?);
         }
         Ok(out)
     }
@@ -278,12 +313,14 @@ impl Worker {
                 1.0 => (head, head_bias),
                 temperature => (head.f_div_scalar(temperature)?, head_bias.f_div_scalar(temperature)?),
             };
-            layers.push(Layer { input, seen, bias, head, head_bias });
+            let learned_bias = head_bias.shallow_clone();
+            layers.push(Layer { input, seen, bias, head, head_bias, learned_bias });
         }
         for &(k, code) in &settings.never {
-            let layer = k.checked_sub(given).and_then(|drawn| layers.get(drawn));
+            let layer = k.checked_sub(given).and_then(|drawn| layers.get_mut(drawn));
             let layer = layer.ok_or_else(|| SynthError::Internal(format!("no sub-column {k}")))?;
-            let _ = layer.head_bias.f_narrow(1, i64::from(code), 1)?.f_fill_(f64::from(NEVER))?;
+            let index = Tensor::f_from_slice(&[i64::from(code)])?.f_to_device(device)?;
+            layer.head_bias = layer.head_bias.f_index_fill(1, &index, f64::from(NEVER))?;
         }
         let logits = columns.iter().map(|column| rows_at_once(column) * column.cardinality).max().unwrap_or(0);
         Ok(Self {
@@ -372,8 +409,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Draws column `k` of as many rows as there are `bits`.
-    fn draw(&mut self, k: usize, bits: &[u32]) -> Result<Vec<u32>> {
+    /// Draws column `k` of as many rows as there are `bits`; fills `odds` with the probabilities of what is drawn.
+    fn draw(&mut self, k: usize, bits: &[u32], mut odds: Option<&mut [f32]>) -> Result<Vec<u32>> {
         let rows = bits.len();
         self.hidden(k, rows)?;
         let (layer, cardinality) = (&self.layers[k - self.given], self.columns[k].cardinality);
@@ -390,12 +427,17 @@ impl Worker {
                 let masked = Tensor::f_from_slice(&masked)?.f_view([rows as i64, cardinality as i64])?;
                 let _ = logits.f_add_(&masked.f_to_device(self.device)?)?;
             }
-            let cumulated = logits.f_softmax(-1, Kind::Float)?.f_cumsum(-1, Kind::Float)?;
+            let probabilities = logits.f_softmax(-1, Kind::Float)?;
+            let cumulated = probabilities.f_cumsum(-1, Kind::Float)?;
             let uniform: Vec<f32> = bits.iter().map(|&bits| unit(bits)).collect();
             let uniform = Tensor::f_from_slice(&uniform)?.f_view([-1, 1])?.f_to_device(self.device)?;
             let passed = cumulated.f_le_tensor(&uniform)?.f_sum_dim_intlist(-1, false, Kind::Int64)?;
-            let drawn = passed.f_clamp_max(cardinality as f64 - 1.0)?.f_to_device(Device::Cpu)?;
-            let drawn = Vec::<i64>::try_from(&drawn)?;
+            let drawn = passed.f_clamp_max(cardinality as f64 - 1.0)?;
+            if let Some(odds) = odds {
+                let of_drawn = probabilities.f_gather(1, &drawn.f_unsqueeze(1)?, false)?.f_view([-1])?;
+                odds.copy_from_slice(&Vec::<f32>::try_from(&of_drawn.f_to_device(Device::Cpu)?)?);
+            }
+            let drawn = Vec::<i64>::try_from(&drawn.f_to_device(Device::Cpu)?)?;
             codes.iter_mut().zip(drawn).for_each(|(code, drawn)| *code = u32::try_from(drawn).unwrap_or(0));
             return Ok(codes);
         }
@@ -412,7 +454,11 @@ impl Worker {
                 Some(code) => decided.push((row, code)),
                 None => lost(&self.all[k], left).for_each(|code| logits.row(code)[row - first] = NEVER),
             });
-            draw::by_code(&mut logits, bias.row(0), &bits[part.clone()], &mut codes[part]);
+            draw::by_code(&mut logits, bias.row(0), &bits[part.clone()], &mut codes[part.clone()]);
+            if let Some(odds) = &mut odds {
+                draw::probabilities(&mut logits, &codes[part.clone()], &mut odds[part]);
+                decided.iter().for_each(|&(row, _)| odds[row] = 1.0);
+            }
             decided.into_iter().for_each(|(row, code)| codes[row] = code);
         }
         Ok(codes)
@@ -455,28 +501,34 @@ impl Worker {
         Ok(out)
     }
 
-    /// Log-probabilities of the codes that `of` has in up to [`TILE`] rows: the chain rule in the table's order.
-    fn log_probability(&mut self, known: &KnownCodes, of: &KnownCodes) -> Result<Vec<f64>> {
-        use_threads(1);
-        let _guard = tch::no_grad_guard();
-        self.forget()?;
-        let mut out = vec![0f64; known.rows()];
-        for k in 0..self.columns.len() {
-            if let Some(codes) = of.subcolumn(k).filter(|_| k >= self.given) {
-                self.hidden(k, known.rows())?;
-                for first in (0..known.rows()).step_by(rows_at_once(&self.columns[k])) {
-                    let rows = first..(first + rows_at_once(&self.columns[k])).min(known.rows());
-                    let logs = self.of_logits(k, rows.clone(), |logits| Ok(logits.f_log_softmax(-1, Kind::Float)?))?;
-                    for (row, logs) in rows.zip(logs.chunks(self.columns[k].cardinality)) {
-                        out[row] += logs.get(codes[row] as usize).map_or(0.0, |&log| f64::from(log));
-                    }
-                }
-            }
-            if let Some(codes) = known.subcolumn(k) {
-                self.know(k, codes)?;
-            }
+    /// Log-probabilities of these codes of column `k` given what is known, as the network has learned them: 0 of [`UNKNOWN`] ones.
+    fn log_odds(&mut self, k: usize, codes: &[u32]) -> Result<Vec<f64>> {
+        let rows = codes.len();
+        self.hidden(k, rows)?;
+        let (layer, cardinality) = (&self.layers[k - self.given], self.columns[k].cardinality);
+        let mut logs = vec![0f64; rows];
+        if self.device != Device::Cpu {
+            let hidden = self.hidden.f_narrow(0, 0, rows as i64)?;
+            let logits = layer.learned_bias.f_addmm(&hidden, &layer.head.f_tr()?)?.f_log_softmax(-1, Kind::Float)?;
+            let index: Vec<i64> = codes.iter().map(|&code| if code == UNKNOWN { 0 } else { i64::from(code) }).collect();
+            let index = Tensor::f_from_slice(&index)?.f_view([-1, 1])?.f_to_device(self.device)?;
+            let found = logits.f_gather(1, &index, false)?.f_view([-1])?.f_to_device(Device::Cpu)?;
+            let found = Vec::<f32>::try_from(&found)?;
+            let found = logs.iter_mut().zip(found).zip(codes).filter(|(_, code)| **code != UNKNOWN);
+            found.for_each(|((log, found), _)| *log = f64::from(found));
+            return Ok(logs);
         }
-        Ok(out)
+        let bias = Rows::<f32>::of(&layer.learned_bias)?;
+        let step = rows_at_once(&self.columns[k]);
+        for first in (0..rows).step_by(step) {
+            let part = first..(first + step).min(rows);
+            let flat = self.logits.f_narrow(1, 0, (cardinality * part.len()) as i64)?;
+            let mut logits = flat.f_view([cardinality as i64, part.len() as i64])?;
+            multiply(&layer.head, &self.hidden.f_narrow(0, first as i64, part.len() as i64)?.f_tr()?, &logits)?;
+            let mut logits = RowsMut::of(&mut logits)?;
+            draw::log_probabilities(&mut logits, bias.row(0), &codes[part.clone()], &mut logs[part]);
+        }
+        Ok(logs)
     }
 }
 
@@ -487,16 +539,14 @@ impl TileWorker for Worker {
         use_threads(1);
         let _guard = tch::no_grad_guard();
         self.rows.clear();
-        self.forget()?;
         let (columns, given) = (self.columns.len(), self.given);
         let wanted = if given == 0 { TILE } else { rows_in(tile, question.known.rows()) };
         let rows = padded(wanted);
-        let known: Vec<_> = (0..columns).map(|k| question.known(k, tile, rows)).collect();
-        for (k, codes) in known.iter().enumerate() {
-            if let Some(codes) = codes {
-                self.know(k, codes)?;
-            }
+        let mut known: Vec<_> = (0..columns).map(|k| question.known(k, tile, rows)).collect();
+        if !question.shifts.is_empty() {
+            self.choose((tile, rows), question, &mut known)?;
         }
+        self.know_all(&known)?;
         for (k, known) in known.iter().take(given).enumerate() {
             let code = |code: &u32| if *code == UNKNOWN { 0 } else { *code };
             let codes = known.as_ref().map_or_else(|| vec![0; wanted], |known| known.iter().map(code).collect());
@@ -509,7 +559,7 @@ impl TileWorker for Worker {
                 continue;
             }
             purpose.fill_u32(tile, &mut bits);
-            let mut codes = self.draw(k, &bits)?;
+            let mut codes = self.draw(k, &bits, None)?;
             if let Some(known) = &known[k] {
                 let known = known.iter().zip(&mut codes).filter(|(known, _)| **known != UNKNOWN);
                 known.for_each(|(&known, code)| *code = known);
@@ -606,7 +656,8 @@ mod tests {
             let mut worker = Worker::new(&model, Reach::Later, &settings, Device::Cpu, table_bytes).unwrap();
             let tables = worker.tables.iter().filter(|table| table.is_some()).count();
             let streams = (0..3).map(|k| noise.purpose(&format!("{k}"))).collect();
-            worker.tile(0, &Question { streams, known: known.clone(), order: vec![1, 2] }).unwrap();
+            let (shifts, choices) = (Arc::default(), Vec::new());
+            worker.tile(0, &Question { streams, known: known.clone(), order: vec![1, 2], shifts, choices }).unwrap();
             let codes = worker.rows.subcolumns.clone();
             (tables, codes, worker.distribution(&known, 2).unwrap())
         };
