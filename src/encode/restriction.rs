@@ -2,7 +2,10 @@
 
 use super::{EncodedRows, SubColumn, SubColumnData, TableEncoder, UNKNOWN, columns::KnownParts};
 use crate::{Result, SynthError};
-use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::{
+    array::{Array, ArrayRef, BooleanArray},
+    compute::{and, nullif},
+};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -15,6 +18,9 @@ pub struct Restriction {
     /// Index in the schema.
     pub column: usize,
     allowed: Vec<Allowed>,
+    /// What the condition leaves of the column that this one is equal to at times, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<Box<Restriction>>,
 }
 
 /// A code with values that satisfy the condition.
@@ -37,7 +43,35 @@ impl Restriction {
                 *share = allowed.share;
             }
         }
+        // The code for being equal to the base is the last one.
+        if let (Some(_), Some(equal)) = (&self.base, shares.last_mut()) {
+            *equal = 1.0;
+        }
         shares
+    }
+
+    /// What is left, beside restrictions of `others`, of the column that this one is equal to at times, where it is equal to it.
+    #[must_use]
+    pub fn of_base(&self, others: &[Self]) -> Option<Self> {
+        let mut base = Self::clone(self.base.as_deref()?);
+        for other in others.iter().filter(|other| other.column == base.column) {
+            base.allowed = base.allowed.into_iter().filter_map(|allowed| other.within(allowed)).collect();
+        }
+        Some(base)
+    }
+
+    /// The part of what is `allowed` that this restriction allows, too.
+    fn within(&self, allowed: Allowed) -> Option<Allowed> {
+        let at = self.allowed.binary_search_by_key(&allowed.code, |own| own.code).ok()?;
+        let own = &self.allowed[at];
+        if own.places.is_empty() || allowed.places.is_empty() {
+            return Some(if own.places.is_empty() { allowed } else { own.clone() });
+        }
+        let count = allowed.places.len();
+        let places = allowed.places.into_iter().filter(|place| own.places.binary_search(place).is_ok());
+        let places: Vec<u32> = places.collect();
+        let share = allowed.share * places.len() as f32 / count as f32;
+        (!places.is_empty()).then_some(Allowed { share, places, ..allowed })
     }
 
     /// What two restrictions of a column with a code per value leave of it: none if that is nothing.
@@ -74,10 +108,18 @@ impl TableEncoder {
         column: usize,
         test: impl Fn(&ArrayRef) -> Result<BooleanArray>,
     ) -> Result<Option<Restriction>> {
+        self.restrict_by(column, &test)
+    }
+
+    fn restrict_by(
+        &self,
+        column: usize,
+        test: &dyn Fn(&ArrayRef) -> Result<BooleanArray>,
+    ) -> Result<Option<Restriction>> {
         let (field, encoder) = self.encoder(column);
         let cardinality = match self.layout().columns[column].subcolumns.clone().next() {
             Some(at) => match self.layout().subcolumns[at] {
-                // What is equal to another column says nothing of the value by itself.
+                // What is equal to another column goes by what that one may be.
                 SubColumn::Code { cardinality, .. } => cardinality - u32::from(self.is_equal_at_times(column)),
                 SubColumn::Scalar => 0,
             },
@@ -89,7 +131,7 @@ impl TableEncoder {
             way_out: "look at the values that the table has".to_owned(),
         };
         if let Some((of, codes)) = self.function(column) {
-            return self.restrict_function(column, of, &codes, &test).ok_or_else(nothing)?.map(Some);
+            return self.restrict_function(column, of, &codes, test).ok_or_else(nothing)?.map(Some);
         }
         let values = |codes: &[u32], bits: &[u32]| encoder.values(field, codes, bits, KnownParts::default());
         if self.base(column).is_some() || values(&[], &[]).is_none() {
@@ -125,11 +167,21 @@ impl TableEncoder {
                 break;
             }
         }
-        if allowed.is_empty() {
+        // It takes no value over that it never has.
+        let taken = |values: &ArrayRef| Ok(and(&test(values)?, &BooleanArray::from(encoder.covers(values)?))?);
+        let base = self.equal_to(column).map(|(base, _)| self.restrict_by(base, &taken));
+        let base = match base {
+            Some(Ok(base)) => base.filter(|base| self.equal_to(column).is_some_and(|(of, _)| of == base.column)),
+            // No value that it can be equal to will do.
+            Some(Err(SynthError::Column { .. })) | None => None,
+            Some(Err(error)) => return Err(error),
+        };
+        let base = base.map(|base| Box::new(Restriction { base: None, ..base }));
+        if allowed.is_empty() && base.is_none() {
             return Err(nothing());
         }
         allowed.sort_by_key(|allowed| allowed.code);
-        Ok(Some(Restriction { column, allowed }))
+        Ok(Some(Restriction { column, allowed, base }))
     }
 
     /// What a test of a column that is a function of another leaves of the other; none if it leaves nothing.
@@ -151,11 +203,12 @@ impl TableEncoder {
             .filter(|(_, value)| passes(value))
             .map(|(code, _)| Allowed { code, share: 1.0, places: Vec::new() })
             .collect();
-        (!allowed.is_empty()).then_some(Ok(Restriction { column: of, allowed }))
+        (!allowed.is_empty()).then_some(Ok(Restriction { column: of, allowed, base: None }))
     }
 
     /// The values of the rows `rows` of a restricted column, in encoded rows of which all can be decoded; `bits` are random.
-    /// What else than the code is encoded of a value counts where all values of the code will do.
+    /// What else than the code is encoded of a value counts where all values of the code will do. Null where it has the value of
+    /// another column.
     ///
     /// # Errors
     /// Codes that the encoder never made.
@@ -170,6 +223,11 @@ impl TableEncoder {
         let subcolumns = &encoded.subcolumns[self.layout().columns[restriction.column].subcolumns.clone()];
         let code = |row: usize| subcolumns.first().map_or(0, |codes| codes.code(row));
         let codes: Vec<u32> = rows.clone().map(code).collect();
+        let equal_code = self.equal_to(restriction.column).map(|(_, code)| code);
+        let equal: Vec<bool> = codes.iter().map(|&code| Some(code) == equal_code).collect();
+        // Any other code will do there.
+        let codes: Vec<u32> =
+            codes.into_iter().zip(&equal).map(|(code, &equal)| if equal { code - 1 } else { code }).collect();
         let whole: Vec<bool> = codes.iter().map(|&code| restriction.is_whole(code)).collect();
         let part = |part: &SubColumnData| {
             rows.clone().zip(&whole).map(|(row, &whole)| if whole { part.code(row) } else { 0 }).collect()
@@ -183,6 +241,8 @@ impl TableEncoder {
             None => codes,
         };
         let unlearned = || SynthError::Internal(format!("a restriction of the unlearned column `{}`", field.name()));
-        encoder.values(field, &codes, &places, KnownParts { codes: &parts, within_bins: true }).ok_or_else(unlearned)?
+        let values = encoder.values(field, &codes, &places, KnownParts { codes: &parts, within_bins: true });
+        let values = values.ok_or_else(unlearned)??;
+        Ok(if equal.contains(&true) { nullif(values.as_ref(), &BooleanArray::from(equal))? } else { values })
     }
 }

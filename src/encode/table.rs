@@ -506,6 +506,19 @@ struct Decoding<'a> {
 }
 
 impl TableEncoder {
+    /// The column that column `at` is equal to at times, and its code for that.
+    pub(super) fn equal_to(&self, at: usize) -> Option<(usize, u32)> {
+        let column = &self.columns[at];
+        column.equal_to().zip(column.equal_code())
+    }
+
+    /// In which of the rows `rows` column `at` has the code for being equal to another.
+    pub(crate) fn is_equal(&self, at: usize, encoded: &EncodedRows, rows: std::ops::Range<usize>) -> BooleanArray {
+        let first = self.layout.columns[at].subcolumns.clone().next().and_then(|first| encoded.subcolumns.get(first));
+        let code = self.equal_to(at).map(|(_, code)| code);
+        rows.map(|row| Some(code.is_some() && first.map(|codes| codes.code(row)) == code)).collect()
+    }
+
     /// What is known of the rows of a batch whose columns `columns` (schema indices) are `arrays`: nothing of nulls and of
     /// columns that are not there.
     ///

@@ -17,8 +17,21 @@ const COMBINATIONS: usize = 1 << 18;
 pub struct Condition {
     /// Per sub-column that is restricted, the share of each code's values that will do.
     pub shares: Vec<(usize, Vec<f32>)>,
+    /// Sub-columns of which one code says that they are equal to another one.
+    pub equal: Vec<EqualTo>,
     /// The sub-column whose allowed codes are to be equally frequent, and a code that does not count (null's).
     pub balance: Option<(usize, Option<u32>)>,
+}
+
+/// A sub-column that is restricted by what it is equal to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EqualTo {
+    /// The sub-column, and its code for being equal.
+    pub subcolumn: (usize, u32),
+    /// The other one.
+    pub base: usize,
+    /// The share of each code's values of that one that will do then, of those that do in any case.
+    pub shares: Vec<f32>,
 }
 
 /// The joint distribution of the columns of a [`Condition`], given that it holds.
@@ -52,6 +65,11 @@ impl ConditionTable {
     pub fn new(model: &mut dyn AnyOrderSampler, layout: &Layout, condition: &Condition) -> Result<Self> {
         let all = layout.subcolumns.len();
         let mut columns = condition.shares.clone();
+        for EqualTo { base, .. } in &condition.equal {
+            if columns.iter().all(|(subcolumn, _)| subcolumn != base) {
+                columns.push((*base, vec![1.0; layout.cardinality(*base)]));
+            }
+        }
         if let Some((balance, without)) = condition.balance {
             let at = columns.iter().position(|(subcolumn, _)| *subcolumn == balance);
             let mut shares = at.map_or_else(|| vec![1.0; layout.cardinality(balance)], |at| columns.remove(at).1);
@@ -64,7 +82,7 @@ impl ConditionTable {
         let mut table = Self { subcolumns: Vec::new(), codes: Vec::new(), cumulated: Vec::new(), balanced, all };
         let mut weights = vec![1.0];
         for (subcolumn, shares) in columns {
-            weights = table.extend(model, subcolumn, &shares, &weights)?;
+            weights = table.extend(model, subcolumn, (&shares, &condition.equal), &weights)?;
         }
         table.weigh(&mut weights);
         let sum = table.total();
@@ -155,9 +173,10 @@ impl ConditionTable {
         &mut self,
         model: &mut dyn AnyOrderSampler,
         subcolumn: usize,
-        shares: &[f32],
+        (shares, equal): (&[f32], &[EqualTo]),
         weights: &[f64],
     ) -> Result<Vec<f64>> {
+        let bounds = self.bounds(subcolumn, equal);
         let mut next: (Vec<u32>, Vec<u32>, Vec<f64>) = Default::default();
         for first in (0..weights.len()).step_by(BLOCK_ROWS) {
             let rows = first..(first + BLOCK_ROWS).min(weights.len());
@@ -168,7 +187,8 @@ impl ConditionTable {
             let probabilities = model.distribution(&known, subcolumn)?;
             for (row, probabilities) in rows.zip(probabilities.chunks(shares.len().max(1))) {
                 for (code, (&probability, &share)) in probabilities.iter().zip(shares).enumerate() {
-                    let weight = weights[row] * f64::from(probability) * f64::from(share);
+                    let bound: f32 = bounds.iter().map(|bound| bound(row, code)).product();
+                    let weight = weights[row] * f64::from(probability) * f64::from(share * bound);
                     if weight > 0.0 {
                         next.0.push(row as u32);
                         next.1.push(code as u32);
@@ -177,6 +197,7 @@ impl ConditionTable {
                 }
             }
         }
+        drop(bounds);
         let (mut from, mut codes, mut weights) = next;
         if weights.len() > COMBINATIONS {
             let chosen = resample(&weights);
@@ -191,6 +212,21 @@ impl ConditionTable {
         self.subcolumns.push(subcolumn);
         self.codes.push(codes);
         Ok(weights)
+    }
+
+    /// By combination and code of sub-column `subcolumn`, the shares of what is equal that will do.
+    fn bounds<'a>(&'a self, subcolumn: usize, equal: &'a [EqualTo]) -> Vec<Box<dyn Fn(usize, usize) -> f32 + 'a>> {
+        let codes = |of: usize| Some(&self.codes[self.subcolumns.iter().position(|&known| known == of)?]);
+        let bound = |equal: &'a EqualTo| -> Option<Box<dyn Fn(usize, usize) -> f32 + 'a>> {
+            let (own, same) = equal.subcolumn;
+            if subcolumn == equal.base {
+                let own = codes(own)?;
+                return Some(Box::new(move |row, code| if own[row] == same { equal.shares[code] } else { 1.0 }));
+            }
+            let base = codes(equal.base).filter(|_| subcolumn == own)?;
+            Some(Box::new(move |row, code| if code == same as usize { equal.shares[base[row] as usize] } else { 1.0 }))
+        };
+        equal.iter().filter_map(bound).collect()
     }
 
     /// Makes the codes of the first column equally heavy.
@@ -291,7 +327,7 @@ mod tests {
     }
 
     /// Shares of (a, b) among 40 blocks.
-    fn shares(table: &ConditionTable) -> Vec<[f64; 4]> {
+    fn shares_of(table: &ConditionTable) -> Vec<[f64; 4]> {
         let noise = Noise::new(1, b"condition");
         let mut out = vec![[0.0; 4]; 2];
         for block in 0..40 {
@@ -309,34 +345,63 @@ mod tests {
     }
 
     #[test]
+    fn what_is_equal_goes_by_what_it_is_equal_to() {
+        // The last code of `b` is to have the first of `a`.
+        let equal = || vec![EqualTo { subcolumn: (1, 3), base: 0, shares: vec![1.0, 0.0] }];
+        let of_b = (1, vec![1.0, 0.0, 0.0, 1.0]);
+        let joint = |shares: Vec<(usize, Vec<f32>)>| {
+            let condition = Condition { shares, equal: equal(), balance: None };
+            shares_of(&ConditionTable::new(&mut Known, &codes(&[2, 4]), &condition).unwrap())
+        };
+        // By `a` and then `b`; by `b` and then `a`, which is nobody's condition.
+        let all = 0.075 + 0.3 + 0.175;
+        close(
+            &joint(vec![(0, vec![1.0, 1.0]), of_b.clone()]),
+            [[0.075 / all, 0.0, 0.0, 0.3 / all], [0.175 / all, 0.0, 0.0, 0.0]],
+        );
+        let (first, last) = (0.75 * 0.1 + 0.25 * 0.7, 0.75 * 0.4 + 0.25 * 0.1);
+        let all = first + 0.75 * last;
+        let wanted = [[0.75 * first / all, 0.0, 0.0, 0.75 * last / all], [0.25 * first / all, 0.0, 0.0, 0.0]];
+        close(&joint(vec![of_b]), wanted);
+    }
+
+    #[test]
     fn the_joint_distribution_of_two_restricted_columns_is_exact() {
         let layout = codes(&[2, 4, 600]);
         // b in {0, 1}, of 1 only half of the values.
-        let condition = Condition { shares: vec![(0, vec![1.0, 1.0]), (1, vec![1.0, 0.5, 0.0, 0.0])], balance: None };
+        let condition = Condition {
+            shares: vec![(0, vec![1.0, 1.0]), (1, vec![1.0, 0.5, 0.0, 0.0])],
+            equal: Vec::new(),
+            balance: None,
+        };
         let table = ConditionTable::new(&mut Known, &layout, &condition).unwrap();
         let (p, q) = (0.75 * 0.1 + 0.75 * 0.2 * 0.5, 0.25 * 0.7 + 0.25 * 0.1 * 0.5);
         let part = |x: f64| x / (p + q);
-        close(&shares(&table), [[part(0.075), part(0.075), 0.0, 0.0], [part(0.175), part(0.0125), 0.0, 0.0]]);
+        close(&shares_of(&table), [[part(0.075), part(0.075), 0.0, 0.0], [part(0.175), part(0.0125), 0.0, 0.0]]);
     }
 
     #[test]
     fn a_balanced_column_has_equal_shares_and_the_others_their_conditional_ones() {
         let layout = codes(&[2, 4, 600]);
-        let condition = Condition { shares: vec![(1, vec![1.0, 1.0, 0.0, 0.0])], balance: Some((0, None)) };
+        let condition =
+            Condition { shares: vec![(1, vec![1.0, 1.0, 0.0, 0.0])], equal: Vec::new(), balance: Some((0, None)) };
         let table = ConditionTable::new(&mut Known, &layout, &condition).unwrap();
-        close(&shares(&table), [[1.0 / 6.0, 2.0 / 6.0, 0.0, 0.0], [7.0 / 16.0, 1.0 / 16.0, 0.0, 0.0]]);
+        close(&shares_of(&table), [[1.0 / 6.0, 2.0 / 6.0, 0.0, 0.0], [7.0 / 16.0, 1.0 / 16.0, 0.0, 0.0]]);
     }
 
     #[test]
     fn more_combinations_than_are_kept_are_resampled_in_proportion() {
         let layout = codes(&[2, 4, 600, 600]);
         let every = |count| vec![1.0; count];
-        let condition =
-            Condition { shares: vec![(0, every(2)), (1, every(4)), (2, every(600)), (3, every(600))], balance: None };
+        let condition = Condition {
+            shares: vec![(0, every(2)), (1, every(4)), (2, every(600)), (3, every(600))],
+            equal: Vec::new(),
+            balance: None,
+        };
         let table = ConditionTable::new(&mut Known, &layout, &condition).unwrap();
         assert_eq!(table.cumulated.len(), COMBINATIONS);
         let joint = |a: usize| B[a].map(|b| f64::from(A[a] * b));
-        close(&shares(&table), [joint(0), joint(1)]);
+        close(&shares_of(&table), [joint(0), joint(1)]);
     }
 
     /// Three columns of two codes: the second is the first in all but one of a thousand rows, the third in two of three.
@@ -373,7 +438,7 @@ mod tests {
     fn what_follows_from_a_condition_is_found() {
         let layout = codes(&[2, 2, 2]);
         let sure = |subcolumn, shares| {
-            let condition = Condition { shares: vec![(subcolumn, shares)], balance: None };
+            let condition = Condition { shares: vec![(subcolumn, shares)], equal: Vec::new(), balance: None };
             ConditionTable::new(&mut Follows, &layout, &condition).unwrap().sure(&mut Follows).unwrap()
         };
         assert_eq!(sure(0, vec![0.0, 1.0]), [1]);
@@ -383,7 +448,7 @@ mod tests {
 
     #[test]
     fn an_impossible_condition_is_an_error() {
-        let condition = Condition { shares: vec![(0, vec![0.0, 0.0])], balance: None };
+        let condition = Condition { shares: vec![(0, vec![0.0, 0.0])], equal: Vec::new(), balance: None };
         let error = ConditionTable::new(&mut Known, &codes(&[2, 4]), &condition).unwrap_err();
         assert!(error.to_string().contains("condition"), "{error}");
     }

@@ -19,7 +19,7 @@ pub mod told;
 mod training;
 pub mod tvae;
 
-pub use condition::{Condition, ConditionTable};
+pub use condition::{Condition, ConditionTable, EqualTo};
 pub use options::{FitOptions, OptionKind, OptionSpec, OptionValue};
 pub use registry::{kind, kinds, register};
 pub use state::{HostTensor, ModelState};

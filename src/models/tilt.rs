@@ -364,7 +364,7 @@ mod tests {
     #[test]
     fn columns_come_to_be_as_the_tables_order_has_them_and_so_does_the_condition() {
         let layout = codes(&[3, 4]);
-        let condition = Condition { shares: vec![(1, vec![1.0, 1.0, 0.0, 0.0])], balance: None };
+        let condition = Condition { shares: vec![(1, vec![1.0, 1.0, 0.0, 0.0])], equal: Vec::new(), balance: None };
         let mut model = Lopsided::new();
         let mut table = ConditionTable::new(&mut model, &layout, &condition).unwrap();
         set_right(&mut table, &mut model, &layout, &[]).unwrap();
@@ -376,7 +376,8 @@ mod tests {
     #[test]
     fn a_balanced_column_stays_so_and_the_others_are_set_right_given_it() {
         let layout = codes(&[3, 4]);
-        let condition = Condition { shares: vec![(1, vec![1.0, 1.0, 0.0, 0.0])], balance: Some((1, None)) };
+        let condition =
+            Condition { shares: vec![(1, vec![1.0, 1.0, 0.0, 0.0])], equal: Vec::new(), balance: Some((1, None)) };
         let mut model = Lopsided::new();
         let mut table = ConditionTable::new(&mut model, &layout, &condition).unwrap();
         set_right(&mut table, &mut model, &layout, &[]).unwrap();
@@ -389,7 +390,7 @@ mod tests {
     #[test]
     fn what_is_drawn_in_the_tables_order_anyway_stays_as_it_is() {
         let layout = codes(&[3, 4]);
-        let condition = Condition { shares: vec![(0, vec![0.0, 1.0, 1.0])], balance: None };
+        let condition = Condition { shares: vec![(0, vec![0.0, 1.0, 1.0])], equal: Vec::new(), balance: None };
         let mut model = Lopsided::new();
         let mut table = ConditionTable::new(&mut model, &layout, &condition).unwrap();
         let before = table.clone();

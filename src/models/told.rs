@@ -3,7 +3,7 @@
 use super::AnyOrderSampler;
 use crate::{
     Result,
-    encode::{Among, KnownCodes, UNKNOWN},
+    encode::{Among, KnownCodes, MayEqual, UNKNOWN},
     noise::Noise,
 };
 
@@ -62,6 +62,42 @@ fn draw_one(
     }
     known.set(among.subcolumn, codes);
     Ok(())
+}
+
+/// Draws, row by row, whether a value is that of another column of which nothing is known, or happens to be as it is.
+///
+/// # Errors
+/// libtorch failed.
+pub fn draw_equal(
+    sampler: &mut dyn AnyOrderSampler,
+    may: &MayEqual,
+    known: &KnownCodes,
+    (block, noise): (u64, &Noise),
+) -> Result<Vec<bool>> {
+    let rows = known.rows();
+    let Some((base, of_base)) = may.base.first() else { return Ok(vec![false; rows]) };
+    // What an earlier one has settled is known by now.
+    let settled = |row: usize| known.subcolumn(*base).is_some_and(|codes| codes[row] != UNKNOWN);
+    let open = |row: usize| of_base[row] != UNKNOWN && !settled(row);
+    let own = known.subcolumn(may.subcolumn).map_or_else(|| vec![UNKNOWN; rows], <[u32]>::to_vec);
+    let of_own = sampler.distribution(known, may.subcolumn)?;
+    let mut if_equal = known.clone();
+    let equal = (0..rows).map(|row| if open(row) { may.equal } else { own[row] });
+    if_equal.set(may.subcolumn, equal.collect());
+    let of_base_then = sampler.distribution(&if_equal, *base)?;
+    let (width, width_of_base) = (of_own.len() / rows.max(1), of_base_then.len() / rows.max(1));
+    let mut uniform = vec![0f32; rows];
+    noise.purpose(&format!("equal/{}", may.subcolumn)).fill_uniform(block, &mut uniform);
+    let drawn = |row: usize| {
+        if !open(row) {
+            return false;
+        }
+        let of_own = |code: u32| f64::from(of_own[row * width + code as usize]);
+        let of_base = f64::from(of_base_then[row * width_of_base + of_base[row] as usize]);
+        let (equal, other) = (of_own(may.equal) * of_base * may.odds[row], of_own(own[row]));
+        f64::from(uniform[row]) * (equal + other) < equal
+    };
+    Ok((0..rows).map(drawn).collect())
 }
 
 /// The place at `uniform` of [0, 1) among weights laid side by side.

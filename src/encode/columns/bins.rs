@@ -242,6 +242,27 @@ impl<W: Lane> Bins<W> {
         Ok(W::read(array)?.into_iter().enumerate().map(code).collect())
     }
 
+    /// The share that each value has of its code's: 1 of an atom, of those in bins what their quantiles leave it.
+    pub(crate) fn shares(&self, array: &dyn Array) -> Result<Vec<f64>> {
+        let (tables, grid) = (self.tables(), self.grid());
+        let step = match (W::REAL, self.decimals) {
+            (false, _) => 1.0,
+            (true, Some(decimals)) => 10f64.powi(-i32::from(decimals)),
+            (true, None) => self.max.distance(self.min) * f64::EPSILON,
+        };
+        let share = |value: W| {
+            if tables.atoms.contains_key(&value) {
+                return 1.0;
+            }
+            let place = value.offset(&grid);
+            let bin = &self.bins[self.bins.partition_point(|bin| bin[0].0 <= place).saturating_sub(1)];
+            // What no quantile lies beyond is as rare as what the last ones have between them.
+            let at = bin[1..SKETCH - 1].partition_point(|end| end.0 <= place);
+            step / (bin[at + 1].0 - bin[at].0).max(step) / (SKETCH - 1) as f64
+        };
+        Ok(W::read(array)?.into_iter().map(share).collect())
+    }
+
     /// Whether a code stands for many values.
     pub(crate) fn is_bin(&self, code: u32) -> bool {
         let place = (code as usize).checked_sub(usize::from(self.nullable)).and_then(|at| self.tables().places.get(at));

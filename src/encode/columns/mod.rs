@@ -248,6 +248,14 @@ impl ColumnEncoder {
         }
     }
 
+    /// The share that each of these values, which are not null, has of its code's.
+    pub(crate) fn shares(&self, array: &dyn Array) -> Result<Vec<f64>> {
+        match self {
+            Self::Bins(b) => each_bin!(b, e => e.shares(array)),
+            _ => Ok(vec![1.0; array.len()]),
+        }
+    }
+
     /// Whether `code` stands for many values.
     pub(crate) fn is_bin(&self, code: u32) -> bool {
         matches!(self, Self::Bins(b) if each_bin!(b, e => e.is_bin(code)))

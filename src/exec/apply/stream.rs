@@ -164,10 +164,15 @@ impl Job {
         if self.spec.action == Action::LogProbability {
             return self.columns.judged(given, log_probability(sampler, known, &among)?);
         }
+        let may_equal = encoder.may_equal(&columns, &arrays, &known)?;
+        let mut values = columns.into_iter().zip(arrays).collect();
         told::draw(sampler, &among, &mut known, (number, noise))?;
+        for may in &may_equal {
+            let equal = told::draw_equal(sampler, may, &known, (number, noise))?;
+            may.settle(&equal, &mut known, &mut values)?;
+        }
         sampler.complete(number, noise, &known, encoded)?;
         let decoded = self.columns.decoded(encoder);
-        let values = columns.into_iter().zip(arrays).collect();
         let drawn = encoder.decode_given(number, encoded, 0..rows, &decoded, noise, &values)?;
         self.columns.filled(given, &drawn)
     }

@@ -3,12 +3,16 @@
 use super::{Given, SampleSpec};
 use crate::{
     Result, SynthError,
-    encode::{EncodedRows, TableEncoder},
-    models::{AnyOrderSampler, BlockSampler, Condition, ConditionTable, SamplerSettings, tilt},
+    encode::{EncodedRows, Restriction, TableEncoder},
+    models::{AnyOrderSampler, BlockSampler, Condition, ConditionTable, EqualTo, SamplerSettings, tilt},
     noise::Noise,
     store::StoredModel,
 };
-use arrow::record_batch::RecordBatch;
+use arrow::{
+    array::ArrayRef,
+    compute::{kernels::zip::zip, not, nullif},
+    record_batch::RecordBatch,
+};
 use std::{collections::BTreeMap, ops::Range};
 
 /// Makes blocks of rows.
@@ -67,7 +71,19 @@ fn condition(given: &Given, encoder: &TableEncoder) -> Condition {
         let null = encoder.null_codes().into_iter().find(|(subcolumn, _)| *subcolumn == at);
         (at, null.map(|(_, code)| code))
     });
-    Condition { shares: shares.collect(), balance }
+    let equal = given.restrictions.iter().filter_map(|restriction| {
+        let (own, base) = (subcolumn(restriction.column)?, restriction.of_base(&given.restrictions)?);
+        let at = subcolumn(base.column)?;
+        let in_any_case = given.restrictions.iter().find(|other| other.column == base.column);
+        let in_any_case = in_any_case.map(|other| other.shares(layout.cardinality(at)));
+        let mut shares = base.shares(layout.cardinality(at));
+        for (share, of) in shares.iter_mut().zip(in_any_case.unwrap_or_default()) {
+            *share = if of > 0.0 { *share / of } else { 0.0 };
+        }
+        let equal = u32::try_from(layout.cardinality(own)).ok()?.checked_sub(1)?;
+        Some(EqualTo { subcolumn: (own, equal), base: at, shares })
+    });
+    Condition { shares: shares.collect(), equal: equal.collect(), balance }
 }
 
 /// Decodes rows `rows` of block `block`; restricted columns only to values that are allowed.
@@ -79,15 +95,28 @@ pub(super) fn decode(
     columns: &[usize],
     noise: &Noise,
 ) -> Result<RecordBatch> {
-    let mut values = BTreeMap::new();
-    for restriction in given.iter().flat_map(|given| &given.restrictions) {
-        let column = restriction.column;
-        if encoder.layout().columns[column].subcolumns.is_empty() {
-            continue;
-        }
+    let mut values: BTreeMap<usize, ArrayRef> = BTreeMap::new();
+    let restricted = |restriction: &Restriction| {
         let mut bits = vec![0u32; rows.end];
-        noise.purpose(&format!("decode/{}", encoder.schema().field(column).name())).fill_u32(block, &mut bits);
-        values.insert(column, encoder.restricted(restriction, encoded, rows.clone(), &bits[rows.clone()])?);
+        let name = encoder.schema().field(restriction.column).name();
+        noise.purpose(&format!("decode/{name}")).fill_u32(block, &mut bits);
+        encoder.restricted(restriction, encoded, rows.clone(), &bits[rows.clone()])
+    };
+    let restrictions = given.map_or(&[][..], |given| given.restrictions.as_slice());
+    for restriction in restrictions {
+        if !encoder.layout().columns[restriction.column].subcolumns.is_empty() {
+            values.insert(restriction.column, restricted(restriction)?);
+        }
+    }
+    for restriction in restrictions {
+        let Some(base) = restriction.of_base(restrictions) else { continue };
+        let equal = encoder.is_equal(restriction.column, encoded, rows.clone());
+        let of_base = restricted(&base)?;
+        let of_base = match values.get(&base.column) {
+            Some(others) => zip(&equal, &of_base, others)?,
+            None => nullif(of_base.as_ref(), &not(&equal)?)?,
+        };
+        values.insert(base.column, of_base);
     }
     encoder.decode_given(block, encoded, rows, columns, noise, &values)
 }

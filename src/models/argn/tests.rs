@@ -111,8 +111,11 @@ fn conditions_are_set_right_by_the_tables_order() {
     let mut options = small(20);
     options.own.insert("any_order".to_owned(), OptionValue::Float(0.02));
     let model = fit(&layout, &rows, &options).model;
-    let condition =
-        Condition { shares: vec![(2, (0..300).map(|code| f32::from(u8::from(code == 2))).collect())], balance: None };
+    let condition = Condition {
+        shares: vec![(2, (0..300).map(|code| f32::from(u8::from(code == 2))).collect())],
+        equal: Vec::new(),
+        balance: None,
+    };
     let of_those = |block: &EncodedRows| {
         let (a, c) = (&block.subcolumns[0], &block.subcolumns[2]);
         let those: Vec<u32> = (0..block.rows).filter(|&row| c.code(row) == 2).map(|row| a.code(row)).collect();
