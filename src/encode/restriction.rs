@@ -50,14 +50,21 @@ impl Restriction {
         shares
     }
 
-    /// What is left, beside restrictions of `others`, of the column that this one is equal to at times, where it is equal to it.
+    /// What is left of the column that this one is equal to at times, where it is equal to it.
     #[must_use]
-    pub fn of_base(&self, others: &[Self]) -> Option<Self> {
-        let mut base = Self::clone(self.base.as_deref()?);
-        for other in others.iter().filter(|other| other.column == base.column) {
-            base.allowed = base.allowed.into_iter().filter_map(|allowed| other.within(allowed)).collect();
+    pub fn base(&self) -> Option<&Self> {
+        self.base.as_deref()
+    }
+
+    /// Leaves of the columns that restricted ones are equal to at times what restrictions of their own leave of them.
+    pub fn settle(restrictions: &mut [Self]) {
+        for at in 0..restrictions.len() {
+            let Some(mut base) = restrictions[at].base.take() else { continue };
+            for other in restrictions.iter().filter(|other| other.column == base.column) {
+                base.allowed = base.allowed.into_iter().filter_map(|allowed| other.within(allowed)).collect();
+            }
+            restrictions[at].base = Some(base);
         }
-        Some(base)
     }
 
     /// The part of what is `allowed` that this restriction allows, too.
@@ -169,12 +176,11 @@ impl TableEncoder {
         }
         // It takes no value over that it never has.
         let taken = |values: &ArrayRef| Ok(and(&test(values)?, &BooleanArray::from(encoder.covers(values)?))?);
-        let base = self.equal_to(column).map(|(base, _)| self.restrict_by(base, &taken));
-        let base = match base {
-            Some(Ok(base)) => base.filter(|base| self.equal_to(column).is_some_and(|(of, _)| of == base.column)),
+        let base = match self.equal_to(column).map(|(base, _)| (base, self.restrict_by(base, &taken))) {
+            Some((of, Ok(base))) => base.filter(|base| base.column == of),
             // No value that it can be equal to will do.
-            Some(Err(SynthError::Column { .. })) | None => None,
-            Some(Err(error)) => return Err(error),
+            Some((_, Err(SynthError::Column { .. }))) | None => None,
+            Some((_, Err(error))) => return Err(error),
         };
         let base = base.map(|base| Box::new(Restriction { base: None, ..base }));
         if allowed.is_empty() && base.is_none() {
@@ -223,11 +229,10 @@ impl TableEncoder {
         let subcolumns = &encoded.subcolumns[self.layout().columns[restriction.column].subcolumns.clone()];
         let code = |row: usize| subcolumns.first().map_or(0, |codes| codes.code(row));
         let codes: Vec<u32> = rows.clone().map(code).collect();
-        let equal_code = self.equal_to(restriction.column).map(|(_, code)| code);
-        let equal: Vec<bool> = codes.iter().map(|&code| Some(code) == equal_code).collect();
+        let equal = self.is_equal(restriction.column, encoded, rows.clone());
         // Any other code will do there.
         let codes: Vec<u32> =
-            codes.into_iter().zip(&equal).map(|(code, &equal)| if equal { code - 1 } else { code }).collect();
+            codes.into_iter().zip(equal.values()).map(|(code, equal)| if equal { code - 1 } else { code }).collect();
         let whole: Vec<bool> = codes.iter().map(|&code| restriction.is_whole(code)).collect();
         let part = |part: &SubColumnData| {
             rows.clone().zip(&whole).map(|(row, &whole)| if whole { part.code(row) } else { 0 }).collect()
@@ -243,6 +248,6 @@ impl TableEncoder {
         let unlearned = || SynthError::Internal(format!("a restriction of the unlearned column `{}`", field.name()));
         let values = encoder.values(field, &codes, &places, KnownParts { codes: &parts, within_bins: true });
         let values = values.ok_or_else(unlearned)??;
-        Ok(if equal.contains(&true) { nullif(values.as_ref(), &BooleanArray::from(equal))? } else { values })
+        Ok(if equal.true_count() > 0 { nullif(values.as_ref(), &equal)? } else { values })
     }
 }

@@ -72,7 +72,7 @@ fn condition(given: &Given, encoder: &TableEncoder) -> Condition {
         (at, null.map(|(_, code)| code))
     });
     let equal = given.restrictions.iter().filter_map(|restriction| {
-        let (own, base) = (subcolumn(restriction.column)?, restriction.of_base(&given.restrictions)?);
+        let (own, base) = (subcolumn(restriction.column)?, restriction.base()?);
         let at = subcolumn(base.column)?;
         let in_any_case = given.restrictions.iter().find(|other| other.column == base.column);
         let in_any_case = in_any_case.map(|other| other.shares(layout.cardinality(at)));
@@ -109,9 +109,9 @@ pub(super) fn decode(
         }
     }
     for restriction in restrictions {
-        let Some(base) = restriction.of_base(restrictions) else { continue };
+        let Some(base) = restriction.base() else { continue };
         let equal = encoder.is_equal(restriction.column, encoded, rows.clone());
-        let of_base = restricted(&base)?;
+        let of_base = restricted(base)?;
         let of_base = match values.get(&base.column) {
             Some(others) => zip(&equal, &of_base, others)?,
             None => nullif(of_base.as_ref(), &not(&equal)?)?,

@@ -89,6 +89,7 @@ impl Wanted {
                 _ => rest.push(expression),
             }
         }
+        Restriction::settle(&mut restrictions);
         let sieve = conjunction(rest).map(|rest| Sieve::new(session, manifest.schema(), rest)).transpose()?;
         let balance = balance.map(|name| balanced(encoder, name)).transpose()?;
         if let (Some(balance), Some(Sieve { condition, .. })) = (balance, &sieve) {

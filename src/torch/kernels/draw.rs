@@ -77,15 +77,22 @@ pub(crate) fn by_code(logits: &mut RowsMut<'_, f32>, bias: &[f32], bits: &[u32],
     invert(logits, bias, uniform, out);
 }
 
+/// The largest logit of each of `rows` rows.
+#[inline(always)]
+fn largest(logits: &mut RowsMut<'_, f32>, bias: &[f32], rows: usize) -> Vec<f32> {
+    let mut top = vec![f32::NEG_INFINITY; rows];
+    for (code, bias) in bias.iter().enumerate() {
+        for (top, logit) in top.iter_mut().zip(logits.row(code)) {
+            let logit = *logit + bias;
+            *top = if logit > *top { logit } else { *top };
+        }
+    }
+    top
+}
+
 vectorised! {
     fn invert(logits: &mut RowsMut<'_, f32>, bias: &[f32], uniform: Vec<f32>, out: &mut [u32]) {
-        let mut top = vec![f32::NEG_INFINITY; out.len()];
-        for (code, bias) in bias.iter().enumerate() {
-            for (top, logit) in top.iter_mut().zip(logits.row(code)) {
-                let logit = *logit + bias;
-                *top = if logit > *top { logit } else { *top };
-            }
-        }
+        let top = largest(logits, bias, out.len());
         let mut sum = vec![0f32; out.len()];
         for (code, bias) in bias.iter().enumerate() {
             for ((logit, top), sum) in logits.row(code).iter_mut().zip(&top).zip(&mut sum) {
@@ -117,13 +124,7 @@ vectorised! {
     /// Natural logarithms of the probabilities of `codes`, one per row, from logits that lie as those of [`by_code`]; 0 of codes
     /// that there are not.
     pub(crate) fn log_probabilities(logits: &mut RowsMut<'_, f32>, bias: &[f32], codes: &[u32], out: &mut [f64]) {
-        let mut top = vec![f32::NEG_INFINITY; out.len()];
-        for (code, bias) in bias.iter().enumerate() {
-            for (top, logit) in top.iter_mut().zip(logits.row(code)) {
-                let logit = *logit + bias;
-                *top = if logit > *top { logit } else { *top };
-            }
-        }
+        let top = largest(logits, bias, out.len());
         let mut sum = vec![0f32; out.len()];
         for (code, bias) in bias.iter().enumerate() {
             for ((logit, top), sum) in logits.row(code).iter().zip(&top).zip(&mut sum) {

@@ -227,17 +227,15 @@ impl AnyOrderSampler for Sampler {
     fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>> {
         let worker = self.first()?;
         let mut out = Vec::with_capacity(known.rows() * worker.columns[subcolumn].cardinality);
-        for first in (0..known.rows()).step_by(TILE) {
-            let part = known.slice(first..(first + TILE).min(known.rows()));
-            out.extend(worker.distribution(&part, subcolumn)?);
+        for part in tiles_of(known.rows()) {
+            out.extend(worker.distribution(&known.slice(part), subcolumn)?);
         }
         Ok(out)
     }
 
     fn log_probability(&mut self, known: &KnownCodes) -> Result<Vec<f64>> {
         let shifts = &*self.shifts;
-        let parts: Vec<KnownCodes> =
-            (0..known.rows()).step_by(TILE).map(|first| known.slice(first..(first + TILE).min(known.rows()))).collect();
+        let parts: Vec<KnownCodes> = tiles_of(known.rows()).map(|part| known.slice(part)).collect();
         let share = parts.len().div_ceil(self.workers.len().max(1)).max(1);
         std::thread::scope(|scope| {
             let of_worker = |(worker, parts): (&'_ mut Worker, &'_ [KnownCodes])| {
@@ -256,8 +254,7 @@ impl AnyOrderSampler for Sampler {
     fn log_weight(&mut self, known: &KnownCodes, whole: &KnownCodes) -> Result<Vec<f64>> {
         let worker = self.first()?;
         let mut out = Vec::with_capacity(known.rows());
-        for first in (0..known.rows()).step_by(TILE) {
-            let part = first..(first + TILE).min(known.rows());
+        for part in tiles_of(known.rows()) {
             out.extend(worker.log_weight(&known.slice(part.clone()), &whole.slice(part))?);
         }
         Ok(out)
@@ -442,17 +439,13 @@ impl Worker {
             return Ok(codes);
         }
         let bias = Rows::<f32>::of(&layer.head_bias)?;
-        let step = rows_at_once(&self.columns[k]);
-        for first in (0..rows).step_by(step) {
-            let part = first..(first + step).min(rows);
-            let flat = self.logits.f_narrow(1, 0, (cardinality * part.len()) as i64)?;
-            let mut logits = flat.f_view([cardinality as i64, part.len() as i64])?;
-            multiply(&layer.head, &self.hidden.f_narrow(0, first as i64, part.len() as i64)?.f_tr()?, &logits)?;
+        for part in parts(&self.columns[k], rows) {
+            let mut logits = self.logits(k, &part)?;
             let mut logits = RowsMut::of(&mut logits)?;
             let mut decided = Vec::new();
             self.masks.for_each((k, &self.all[k]), &self.codes, part.clone(), |row, left| match only(left) {
                 Some(code) => decided.push((row, code)),
-                None => lost(&self.all[k], left).for_each(|code| logits.row(code)[row - first] = NEVER),
+                None => lost(&self.all[k], left).for_each(|code| logits.row(code)[row - part.start] = NEVER),
             });
             draw::by_code(&mut logits, bias.row(0), &bits[part.clone()], &mut codes[part.clone()]);
             if let Some(odds) = &mut odds {
@@ -462,6 +455,16 @@ impl Worker {
             decided.into_iter().for_each(|(row, code)| codes[row] = code);
         }
         Ok(codes)
+    }
+
+    /// What column `k`'s head makes of the hidden layer of the rows `part`, code by code, `[K, rows]`, without its bias.
+    fn logits(&self, k: usize, part: &Range<usize>) -> Result<Tensor> {
+        let (cardinality, rows) = (self.columns[k].cardinality, part.len());
+        let flat = self.logits.f_narrow(1, 0, (cardinality * rows) as i64)?;
+        let logits = flat.f_view([cardinality as i64, rows as i64])?;
+        let hidden = self.hidden.f_narrow(0, part.start as i64, rows as i64)?;
+        multiply(&self.layers[k - self.given].head, &hidden.f_tr()?, &logits)?;
+        Ok(logits)
     }
 
     /// What `of` makes of column `k`'s logits `[rows, K]` for some of the rows, on the host.
@@ -484,8 +487,7 @@ impl Worker {
         }
         self.hidden(k, known.rows())?;
         let mut out = Vec::with_capacity(known.rows() * self.columns[k].cardinality);
-        for first in (0..known.rows()).step_by(rows_at_once(&self.columns[k])) {
-            let rows = first..(first + rows_at_once(&self.columns[k])).min(known.rows());
+        for rows in parts(&self.columns[k], known.rows()) {
             out.extend(self.of_logits(k, rows, |logits| Ok(logits.f_softmax(-1, Kind::Float)?))?);
         }
         let cardinality = self.columns[k].cardinality;
@@ -505,7 +507,7 @@ impl Worker {
     fn log_odds(&mut self, k: usize, codes: &[u32]) -> Result<Vec<f64>> {
         let rows = codes.len();
         self.hidden(k, rows)?;
-        let (layer, cardinality) = (&self.layers[k - self.given], self.columns[k].cardinality);
+        let layer = &self.layers[k - self.given];
         let mut logs = vec![0f64; rows];
         if self.device != Device::Cpu {
             let hidden = self.hidden.f_narrow(0, 0, rows as i64)?;
@@ -519,12 +521,8 @@ impl Worker {
             return Ok(logs);
         }
         let bias = Rows::<f32>::of(&layer.learned_bias)?;
-        let step = rows_at_once(&self.columns[k]);
-        for first in (0..rows).step_by(step) {
-            let part = first..(first + step).min(rows);
-            let flat = self.logits.f_narrow(1, 0, (cardinality * part.len()) as i64)?;
-            let mut logits = flat.f_view([cardinality as i64, part.len() as i64])?;
-            multiply(&layer.head, &self.hidden.f_narrow(0, first as i64, part.len() as i64)?.f_tr()?, &logits)?;
+        for part in parts(&self.columns[k], rows) {
+            let mut logits = self.logits(k, &part)?;
             let mut logits = RowsMut::of(&mut logits)?;
             draw::log_probabilities(&mut logits, bias.row(0), &codes[part.clone()], &mut logs[part]);
         }
@@ -579,6 +577,17 @@ impl TileWorker for Worker {
 /// Tiles are worked on in parts of this many rows, so that the logits of a column stay few.
 fn rows_at_once(column: &Column) -> usize {
     (LOGITS / column.cardinality.max(1)).max(1).next_multiple_of(16).min(TILE)
+}
+
+/// The parts of `rows` rows that a worker takes in at once.
+fn tiles_of(rows: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..rows).step_by(TILE).map(move |first| first..(first + TILE).min(rows))
+}
+
+/// The parts of `rows` rows whose logits of a column are held at once.
+fn parts(column: &Column, rows: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    let step = rows_at_once(column);
+    (0..rows).step_by(step).map(move |first| first..(first + step).min(rows))
 }
 
 /// A column that adds to a hidden layer.
