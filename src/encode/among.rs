@@ -17,19 +17,13 @@ pub struct Among {
 impl Among {
     /// Tells `known` the codes where only one will do, and nothing else is known.
     pub fn settle(&self, known: &mut KnownCodes) {
-        let mut codes = self.codes(known);
+        let mut codes = known.codes(self.subcolumn);
         for (code, allowed) in codes.iter_mut().zip(&self.allowed) {
             if let (UNKNOWN, Some([only])) = (*code, allowed.as_deref()) {
                 *code = *only;
             }
         }
         known.set(self.subcolumn, codes);
-    }
-
-    /// What is known of the sub-column, row by row.
-    #[must_use]
-    pub fn codes(&self, known: &KnownCodes) -> Vec<u32> {
-        known.subcolumn(self.subcolumn).map_or_else(|| vec![UNKNOWN; known.rows()], <[u32]>::to_vec)
     }
 }
 

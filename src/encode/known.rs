@@ -31,6 +31,12 @@ impl KnownCodes {
         self.subcolumns.get(index)?.as_deref()
     }
 
+    /// The same, one per row wherever they are known.
+    #[must_use]
+    pub fn codes(&self, index: usize) -> Vec<u32> {
+        self.subcolumn(index).map_or_else(|| vec![UNKNOWN; self.rows], <[u32]>::to_vec)
+    }
+
     /// Tells the codes of a sub-column, one per row.
     pub fn set(&mut self, index: usize, codes: Vec<u32>) {
         if codes.len() == self.rows
@@ -38,6 +44,22 @@ impl KnownCodes {
         {
             *subcolumn = codes.iter().any(|&code| code != UNKNOWN).then_some(codes);
         }
+    }
+
+    /// Tells the codes of a sub-column in the rows that are `told`; what is known of others stays as it is.
+    pub fn set_where(&mut self, index: usize, codes: &[u32], told: &[bool]) {
+        let mut all = self.codes(index);
+        all.iter_mut().zip(codes).zip(told).filter(|(_, told)| **told).for_each(|((known, &code), _)| *known = code);
+        self.set(index, all);
+    }
+
+    /// These rows alone, in this order.
+    #[must_use]
+    pub fn take(&self, rows: &[usize]) -> Self {
+        let part = |codes: &Vec<u32>| rows.iter().map(|&row| codes[row]).collect();
+        let mut out = Self::nothing(self.subcolumns.len(), rows.len());
+        (0..).zip(&self.subcolumns).for_each(|(at, codes)| codes.iter().for_each(|codes| out.set(at, part(codes))));
+        out
     }
 
     /// The rows `rows` alone.

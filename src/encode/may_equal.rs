@@ -3,8 +3,8 @@
 use super::{KnownCodes, TableEncoder, UNKNOWN, physical::plain};
 use crate::Result;
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray},
-    compute::{kernels::zip::zip, nullif},
+    array::{Array, ArrayRef, BooleanArray, UInt32Array},
+    compute::{kernels::zip::zip, nullif, take},
 };
 use std::collections::BTreeMap;
 
@@ -19,9 +19,10 @@ pub struct MayEqual {
     pub base: Vec<(usize, Vec<u32>)>,
     /// How much likelier the value is among those of the base's code than among those of its own.
     pub odds: Vec<f64>,
-    values: ArrayRef,
+    /// The values.
+    pub values: ArrayRef,
     /// Index of the base in the schema.
-    column: usize,
+    pub column: usize,
 }
 
 impl TableEncoder {
@@ -65,18 +66,41 @@ impl TableEncoder {
 }
 
 impl MayEqual {
-    /// Tells `known` that the rows that are `equal` have the value of their base, and `given` what that is, by column of the schema.
+    /// These rows alone, in this order.
+    ///
+    /// # Errors
+    /// More rows than there are.
+    pub fn take(&self, rows: &[usize]) -> Result<Self> {
+        let index: UInt32Array = rows.iter().map(|&row| u32::try_from(row).ok()).collect();
+        let codes = |codes: &[u32]| rows.iter().map(|&row| codes[row]).collect();
+        Ok(Self {
+            base: self.base.iter().map(|(at, of_base)| (*at, codes(of_base))).collect(),
+            odds: rows.iter().map(|&row| self.odds[row]).collect(),
+            values: take(&self.values, &index, None)?,
+            ..*self
+        })
+    }
+
+    /// Whether it is open, row by row, which of the two a value is.
+    #[must_use]
+    pub fn open(&self, known: &KnownCodes) -> Vec<bool> {
+        let Some((base, codes)) = self.base.first() else { return vec![false; known.rows()] };
+        // What another column has settled is known by now.
+        let settled = known.codes(*base);
+        codes.iter().zip(settled).map(|(&code, known)| code != UNKNOWN && known == UNKNOWN).collect()
+    }
+
+    /// Tells `known` that the rows that are `equal` have the value of their base.
+    pub fn tell(&self, equal: &[bool], known: &mut KnownCodes) {
+        known.set_where(self.subcolumn, &vec![self.equal; equal.len()], equal);
+        self.base.iter().for_each(|(subcolumn, codes)| known.set_where(*subcolumn, codes, equal));
+    }
+
+    /// Adds to what is `given`, by column of the schema, the values that bases have in the rows that are `equal`.
     ///
     /// # Errors
     /// Values of a base that are of another type.
-    pub fn settle(&self, equal: &[bool], known: &mut KnownCodes, given: &mut BTreeMap<usize, ArrayRef>) -> Result<()> {
-        let own = [(self.subcolumn, vec![self.equal; equal.len()])];
-        for (subcolumn, codes) in own.iter().chain(&self.base) {
-            let mut of_all = known.subcolumn(*subcolumn).map_or_else(|| vec![UNKNOWN; equal.len()], <[u32]>::to_vec);
-            let settled = of_all.iter_mut().zip(codes).zip(equal).filter(|(_, equal)| **equal);
-            settled.for_each(|((known, &code), _)| *known = code);
-            known.set(*subcolumn, of_all);
-        }
+    pub fn give(&self, equal: &[bool], given: &mut BTreeMap<usize, ArrayRef>) -> Result<()> {
         let equal = BooleanArray::from(equal.to_vec());
         let values = match given.get(&self.column) {
             Some(given) => zip(&equal, &self.values, &plain(given)?)?,

@@ -18,6 +18,7 @@ pub mod tilt;
 pub mod told;
 mod training;
 pub mod tvae;
+pub mod weights;
 
 pub use condition::{Condition, ConditionTable, EqualTo};
 pub use options::{FitOptions, OptionKind, OptionSpec, OptionValue};

@@ -101,7 +101,7 @@ fn conditions_and_given_values_reach_what_they_follow_from() {
     let mut known = KnownCodes::nothing(encoder.layout().subcolumns.len(), 5);
     city.settle(&mut known);
     assert_eq!(
-        city.codes(&known).iter().map(|&code| code != UNKNOWN).collect::<Vec<_>>(),
+        known.codes(city.subcolumn).iter().map(|&code| code != UNKNOWN).collect::<Vec<_>>(),
         [false, true, true, false, false]
     );
     let unseen: ArrayRef = Arc::new(StringArray::from(vec!["XX"]));

@@ -3,7 +3,7 @@
 use super::{Action, ApplySpec, columns::Columns};
 use crate::{
     Result, SynthError,
-    encode::{Among, EncodedRows, KnownCodes, TableEncoder},
+    encode::{EncodedRows, TableEncoder},
     exec::sample::planned_model,
     models::{AnyOrderSampler, SamplerSettings, told},
     noise::{BLOCK_ROWS, Noise},
@@ -161,39 +161,20 @@ impl Job {
         };
         let mut known = encoder.known(&columns, &arrays, rows, unseen).map_err(of_function)?;
         let among = encoder.among(&columns, &arrays, rows, unseen).map_err(of_function)?;
-        if self.spec.action == Action::LogProbability {
-            return self.columns.judged(given, log_probability(sampler, known, &among)?);
-        }
         let may_equal = encoder.may_equal(&columns, &arrays, &known)?;
+        if self.spec.action == Action::LogProbability {
+            return self.columns.judged(given, told::log_probability(sampler, &among, &may_equal, known)?);
+        }
         let mut values = columns.into_iter().zip(arrays).collect();
         told::draw(sampler, &among, &mut known, (number, noise))?;
         for may in &may_equal {
             let equal = told::draw_equal(sampler, may, &known, (number, noise))?;
-            may.settle(&equal, &mut known, &mut values)?;
+            may.tell(&equal, &mut known);
+            may.give(&equal, &mut values)?;
         }
         sampler.complete(number, noise, &known, encoded)?;
         let decoded = self.columns.decoded(encoder);
         let drawn = encoder.decode_given(number, encoded, 0..rows, &decoded, noise, &values)?;
         self.columns.filled(given, &drawn)
     }
-}
-
-/// The log-probability of what is known and of what is told: none of a row that contradicts itself. Of several columns that
-/// are told of without being known, each is taken given what is known alone.
-fn log_probability(sampler: &mut dyn AnyOrderSampler, mut known: KnownCodes, told: &[Among]) -> Result<Vec<f64>> {
-    for among in told {
-        among.settle(&mut known);
-    }
-    let mut logs = sampler.log_probability(&known)?;
-    for among in told {
-        let codes = among.codes(&known);
-        for (row, weights) in told::probabilities(sampler, among, &known)?.into_iter().enumerate() {
-            logs[row] += match (&among.allowed[row], weights) {
-                (_, Some(weights)) => weights.iter().sum::<f64>().ln(),
-                (Some(allowed), None) if !allowed.contains(&codes[row]) => f64::NEG_INFINITY,
-                _ => 0.0,
-            };
-        }
-    }
-    Ok(logs)
 }

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     Result, SynthError,
-    encode::{Among, EncodedRows, KnownCodes, SubColumnData, UNKNOWN, Unseen, hash::FixedState},
-    models::{AnyOrderSampler, SamplerSettings, told},
+    encode::{Among, EncodedRows, KnownCodes, MayEqual, SubColumnData, UNKNOWN, Unseen, hash::FixedState},
+    models::{AnyOrderSampler, SamplerSettings, told, weights::place_of_logs},
     noise::{BLOCK_ROWS, Noise, blocks},
     relational::{NONE, Reference, Unique, any_null, child_counts, look_up, row_converter},
 };
@@ -38,6 +38,8 @@ pub(super) struct Given {
     pub(super) known: Vec<(usize, Vec<u32>)>,
     /// Sub-columns of which several codes will do.
     pub(super) told: Vec<Among>,
+    /// Values that may be those of other columns.
+    pub(super) may_equal: Vec<MayEqual>,
     /// Values by place in the encoder's schema.
     pub(super) values: BTreeMap<usize, ArrayRef>,
 }
@@ -94,7 +96,7 @@ impl Family {
         let mut owners = self.relations.owner().and_then(|(at, _)| named.get(at).cloned()).unwrap_or_default();
         owners.resize(rows, NONE);
         let count = if owners.contains(&NONE) { OWNERS } else { CANDIDATES };
-        let asked = self.given(given, &named, segment, *unseen)?;
+        let mut asked = self.given(given, &named, segment, *unseen)?;
         let likeness = places.likeness(&asked, rows, self.joint.layout.given);
         let at = |row: usize, number: usize, bits: u32| match owners[row] {
             NONE => places.proposed(&likeness, row, number, bits),
@@ -103,6 +105,7 @@ impl Family {
         self.take_named(given, &owners, taken)?;
         let wish = noise.part("wish");
         let (chosen, drawn) = self.choose(&mut **sampler, (rows, count), at, (places, taken), &asked, &wish)?;
+        asked.give_equal(&drawn, self.joint.layout.given)?;
 
         // Siblings side by side, those without an owner last.
         let mut order: Vec<u32> = (0..rows as u32).collect();
@@ -122,9 +125,9 @@ impl Family {
         self.match_parents(&mut draft, rows, &noise)?;
 
         // Parents are as like those wished for as there are any: rows stay as they were drawn, given theirs.
-        let asked = asked.in_order(&order)?;
+        let mut asked = asked.in_order(&order)?;
         let own = match self.relations.context {
-            None => self.free(&mut **sampler, rows, &asked, &noise.part("rows"))?,
+            None => self.free(&mut **sampler, rows, &mut asked, &noise.part("rows"))?,
             Some(_) => self.own_codes(&draft, rows),
         };
         let names: Vec<String> = self.relations.schema.fields().iter().map(|field| field.name().clone()).collect();
@@ -220,6 +223,11 @@ impl Family {
             among.settle(&mut codes);
             among.subcolumn += first;
         }
+        let mut may_equal = self.encoder.may_equal(&columns, &arrays, &codes)?;
+        for may in &mut may_equal {
+            may.subcolumn += first;
+            may.base.iter_mut().for_each(|(subcolumn, _)| *subcolumn += first);
+        }
         let own = 0..self.encoder.layout().subcolumns.len();
         let mut known: Vec<_> = own.filter_map(|at| Some((first + at, codes.subcolumn(at)?.to_vec()))).collect();
         for ((range, named), parents) in self.joint.attributes.iter().zip(named).zip(&segment.parents) {
@@ -229,7 +237,7 @@ impl Family {
                 known.push((at, named.iter().map(code).collect()));
             }
         }
-        Ok(Given { known, told, values: columns.into_iter().zip(arrays).collect() })
+        Ok(Given { known, told, may_equal, values: columns.into_iter().zip(arrays).collect() })
     }
 
     /// The rows of a segment, whose places others take; none if rows do not know their family.
@@ -243,8 +251,9 @@ impl Family {
         Ok(draft.drawn)
     }
 
-    /// Draws `count` candidates for each of `rows` rows and chooses one: its place, and what was drawn. `at` says where, of a
-    /// row, the candidate's number and random bits, and the logarithm of what that counts for.
+    /// Draws `count` candidates for each of `rows` rows and chooses one: its place, and what was drawn, which is nothing if rows do
+    /// not know their family. `at` says where, of a row, the candidate's number and random bits, and the logarithm of what that
+    /// counts for.
     fn choose(
         &self,
         sampler: &mut dyn AnyOrderSampler,
@@ -255,7 +264,7 @@ impl Family {
         noise: &Noise,
     ) -> Result<(Vec<Place>, Vec<SubColumnData>)> {
         let joint = &self.joint;
-        let kinds = &joint.layout.subcolumns[joint.drawn()];
+        let kinds = if self.relations.context.is_some() { &joint.layout.subcolumns[joint.drawn()] } else { &[] };
         let mut out: Vec<_> = kinds.iter().map(|&kind| SubColumnData::with_capacity(kind, rows)).collect();
         let mut drawn = EncodedRows::with_capacity(&joint.layout, BLOCK_ROWS);
         let mut chosen = Vec::with_capacity(rows);
@@ -267,7 +276,7 @@ impl Family {
             let mut bits = vec![0u32; candidates.len()];
             random.fill_u32(block, &mut bits);
             let there = candidates.iter().zip(&bits).enumerate();
-            let (there, counts): (Vec<Place>, Vec<f64>) =
+            let (there, mut counts): (Vec<Place>, Vec<f64>) =
                 there.map(|(number, (&row, &bits))| at(row, number % count, bits)).unzip();
             if self.relations.context.is_none() {
                 chosen.extend(there.iter().step_by(count));
@@ -280,7 +289,7 @@ impl Family {
             for among in &given.told {
                 let random = noise.purpose(&format!("told/{}", among.subcolumn));
                 random.fill_u32(block, &mut bits);
-                let mut codes = among.codes(&question);
+                let mut codes = question.codes(among.subcolumn);
                 for ((code, &row), &bits) in codes.iter_mut().zip(&candidates).zip(&bits) {
                     if let (UNKNOWN, Some(allowed)) = (*code, &among.allowed[row]) {
                         let place = (u64::from(bits) * allowed.len() as u64) >> 32;
@@ -288,6 +297,15 @@ impl Family {
                     }
                 }
                 question.set(among.subcolumn, codes);
+            }
+            for may in &given.may_equal {
+                let may = may.take(&candidates)?;
+                noise.purpose(&format!("equal/{}", may.subcolumn)).fill_u32(block, &mut bits);
+                let equal = may.open(&question).into_iter().zip(&bits).map(|(open, &bits)| open && bits >> 31 == 1);
+                let equal: Vec<bool> = equal.collect();
+                let odds = counts.iter_mut().zip(&may.odds).zip(&equal).filter(|(_, equal)| **equal);
+                odds.for_each(|((count, odds), _)| *count += odds.ln());
+                may.tell(&equal, &mut question);
             }
             sampler.complete(block, noise, &question, &mut drawn)?;
             let mut weights = counts;
@@ -299,7 +317,7 @@ impl Family {
             for (number, (weights, uniform)) in weights.chunks_mut(count).zip(uniform).enumerate() {
                 let there = &there[number * count..][..count];
                 taken.rule_out(part[number], there, weights);
-                let choice = by_weight(weights, uniform);
+                let choice = place_of_logs(weights, uniform);
                 taken.take(part[number], there[choice]);
                 chosen.push(there[choice]);
                 let choice = number * count + choice;
@@ -316,12 +334,13 @@ impl Family {
         &self,
         sampler: &mut dyn AnyOrderSampler,
         rows: usize,
-        given: &Given,
+        given: &mut Given,
         noise: &Noise,
     ) -> Result<EncodedRows> {
         let layout = self.encoder.layout();
         let mut out = EncodedRows::with_capacity(layout, rows);
         let mut drawn = EncodedRows::with_capacity(layout, BLOCK_ROWS);
+        let mut equal = vec![Vec::with_capacity(rows); given.may_equal.len()];
         for (block, part) in blocks(0..rows as u64) {
             let mut question = KnownCodes::nothing(layout.subcolumns.len(), part.len());
             let first = out.rows;
@@ -331,14 +350,34 @@ impl Family {
             let of_part = |told: &Among| Among { allowed: told.allowed[first..first + part.len()].to_vec(), ..*told };
             let told: Vec<Among> = given.told.iter().map(of_part).collect();
             told::draw(sampler, &told, &mut question, (block, noise))?;
+            let of_part: Vec<usize> = (first..first + part.len()).collect();
+            for (may, equal) in given.may_equal.iter().zip(&mut equal) {
+                let may = may.take(&of_part)?;
+                let drawn = told::draw_equal(sampler, &may, &question, (block, noise))?;
+                may.tell(&drawn, &mut question);
+                equal.extend(drawn);
+            }
             sampler.complete(block, noise, &question, &mut drawn)?;
             out.extend(&drawn, part);
         }
+        let Given { may_equal, values, .. } = given;
+        may_equal.iter().zip(equal).try_for_each(|(may, equal)| may.give(&equal, values))?;
         Ok(out)
     }
 }
 
 impl Given {
+    /// Adds the values that other columns have where `drawn`, the sub-columns after the first `context` ones, say that these are
+    /// equal to them.
+    fn give_equal(&mut self, drawn: &[SubColumnData], context: usize) -> Result<()> {
+        for may in &self.may_equal {
+            let (Some(own), Some((_, base))) = (drawn.get(may.subcolumn - context), may.base.first()) else { continue };
+            let equal = base.iter().enumerate().map(|(row, &code)| code != UNKNOWN && own.code(row) == may.equal);
+            may.give(&equal.collect::<Vec<_>>(), &mut self.values)?;
+        }
+        Ok(())
+    }
+
     /// The same, of the rows `order`.
     fn in_order(self, order: &[u32]) -> Result<Self> {
         let codes = |codes: Vec<u32>| order.iter().map(|&row| codes[row as usize]).collect();
@@ -346,11 +385,13 @@ impl Given {
             allowed: order.iter().map(|&row| among.allowed[row as usize].clone()).collect(),
             subcolumn: among.subcolumn,
         };
+        let all: Vec<usize> = order.iter().map(|&row| row as usize).collect();
         let rows = UInt32Array::from(order.to_vec());
         let values = self.values.into_iter().map(|(at, values)| Ok((at, take(&values, &rows, None)?)));
         Ok(Self {
             known: self.known.into_iter().map(|(at, known)| (at, codes(known))).collect(),
             told: self.told.into_iter().map(allowed).collect(),
+            may_equal: self.may_equal.iter().map(|may| may.take(&all)).collect::<Result<_>>()?,
             values: values.collect::<Result<_>>()?,
         })
     }
@@ -381,22 +422,4 @@ fn in_order(codes: &SubColumnData, order: &[u32]) -> SubColumnData {
     let mut out = codes.clone();
     order.iter().enumerate().for_each(|(to, &from)| out.set(to, codes, from as usize));
     out
-}
-
-/// The place at `uniform` of [0, 1) where `logs` are logarithms of weights.
-fn by_weight(logs: &[f64], uniform: f32) -> usize {
-    let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    told::by_weight(&logs.iter().map(|log| (log - largest).exp()).collect::<Vec<_>>(), uniform)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn candidates_are_chosen_by_weight() {
-        let logs = [-1000.0, -1000.0 + 3f64.ln(), f64::NEG_INFINITY];
-        let chosen: Vec<usize> = [0.0, 0.24, 0.26, 0.99].into_iter().map(|uniform| by_weight(&logs, uniform)).collect();
-        assert_eq!(chosen, [0, 0, 1, 1]);
-    }
 }

@@ -230,7 +230,12 @@ mod tests {
         // A tenth of the rows are like the one of which something is given.
         let codes: Vec<u8> = (0..1000).map(|row| u8::from(row % 10 == 3)).collect();
         let places = Places::new(Vec::new(), &[1000], vec![SubColumnData::Code8(codes)]);
-        let given = Given { known: vec![(5, vec![1, UNKNOWN])], told: Vec::new(), values: BTreeMap::new() };
+        let given = Given {
+            known: vec![(5, vec![1, UNKNOWN])],
+            told: Vec::new(),
+            may_equal: Vec::new(),
+            values: BTreeMap::new(),
+        };
         let likeness = places.likeness(&given, 2, 5);
         let mut bits = vec![0; 20_000];
         Noise::new(1, b"places").purpose("test").fill_u32(0, &mut bits);

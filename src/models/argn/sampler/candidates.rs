@@ -12,6 +12,7 @@ use super::{Question, Worker};
 use crate::{
     Result,
     encode::{KnownCodes, UNKNOWN},
+    models::weights::log_sum,
     noise::Noise,
     torch::use_threads,
 };
@@ -103,12 +104,6 @@ impl Reservoir {
         sums.iter_mut().zip(logs).for_each(|(sum, &log)| *sum = log_sum(*sum, log));
         (0..self.rows).filter(|&row| f64::from(uniform[row]).ln() < logs[row] - sums[row]).collect()
     }
-}
-
-/// The logarithm of the sum of two numbers of which these are the logarithms.
-fn log_sum(a: f64, b: f64) -> f64 {
-    let (more, less) = if a > b { (a, b) } else { (b, a) };
-    if less == f64::NEG_INFINITY { more } else { more + (less - more).exp().ln_1p() }
 }
 
 impl Worker {
