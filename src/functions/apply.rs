@@ -152,12 +152,13 @@ pub(super) fn refers(manifest: &Manifest) -> bool {
 /// Refuses a model whose rows depend on others, or whose kind generates whole rows only; `argument` is what needs more.
 pub(super) fn needs_any_order(arguments: &Arguments, manifest: &Manifest, argument: &str) -> Result<()> {
     if refers(manifest) {
-        let given = format!("`{}`, whose rows depend on those of other tables", manifest.name);
-        return Err(arguments.fault(
-            argument,
-            &given,
-            "a model of a table without foreign keys (WHERE filters any rows)",
-        ));
+        let name = &manifest.name;
+        let given = format!("`{name}`, whose rows depend on those of other tables");
+        let expected = format!(
+            "a model of a table without foreign keys, as one that is trained on a view of `{name}` (rows of `{name}` itself are \
+             completed by synth_sample('{name}', given => 'my_rows'))"
+        );
+        return Err(arguments.fault(argument, &given, &expected));
     }
     knows_orders(arguments, manifest, argument)
 }

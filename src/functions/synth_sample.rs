@@ -94,7 +94,8 @@ const SIGNATURE: Signature = Signature {
             kind: ParameterKind::Number(0.01, 100.0),
             required: false,
             default: "1",
-            description: "Below 1 rows are more typical than the data, above 1 less.",
+            description: "Below 1 rows are more typical than the data, above 1 less (kind `argn`). Parents that are not given are \
+                as they are without it.",
         },
         Parameter {
             name: "scale",
@@ -185,6 +186,8 @@ fn parents(arguments: &Arguments, session: &dyn Session, manifest: &Manifest) ->
     let Some(text) = arguments.text("parent")? else { return Ok(Parents::default()) };
     let mut names: Vec<&str> =
         manifest.relations.iter().flat_map(|relations| &relations.references).map(|key| key.parent.as_str()).collect();
+    // The parents of a tree are rows of its own.
+    names.retain(|name| *name != manifest.name);
     names.sort_unstable();
     names.dedup();
     let refuse = |expected: &str| Err(arguments.fault("parent", &format!("'{text}'"), expected));
@@ -277,8 +280,11 @@ fn plan(arguments: &Arguments, options: &SynthOptions, session: &dyn Session) ->
         let given = format!("{start} with {rows} rows");
         return Err(arguments.fault("start", &given, &format!("start + rows of at most {MAX_ROW}")));
     }
-    if let Some(argument) = ["balance", "temperature"].into_iter().find(|name| arguments.has(name)) {
-        needs_any_order(arguments, &manifest, argument)?;
+    if arguments.has("balance") {
+        needs_any_order(arguments, &manifest, "balance")?;
+    }
+    if arguments.has("temperature") {
+        knows_orders(arguments, &manifest, "temperature")?;
     }
     let (condition, balance) = (arguments.text("given")?, arguments.text("balance")?);
     let Wanted { given, sieve } = Wanted::new(session, &manifest, condition.as_deref(), balance.as_deref())?;

@@ -29,8 +29,15 @@ use std::{fmt, sync::Arc};
 
 /// Rows of a window: looked through at once, by one core.
 pub(super) const WINDOW_ROWS: u64 = 1 << 14;
-/// Rows that may follow one another without one that satisfies the condition.
+/// Rows that may follow one another without one that satisfies the condition, and segments, where rows come in such.
 const PATIENCE: u64 = 1 << 20;
+const SEGMENTS: u64 = 1 << 10;
+
+/// How many rows of an infinite table, whose segments have so many if it has any, may follow one another without one that
+/// satisfies the condition. Segments take time even if they are small.
+pub(super) fn patience(segment_rows: Option<u64>) -> u64 {
+    segment_rows.map_or(PATIENCE, |rows| PATIENCE.min(rows.saturating_mul(SEGMENTS)))
+}
 
 /// Looks through the rows of an infinite table for those that satisfy a condition. The partitions of its child are windows,
 /// one after the other; as many of them as there are cores are looked through side by side, and what is found comes in the
@@ -44,15 +51,15 @@ pub struct SiftExec {
     projection: Vec<usize>,
     /// How many rows are wanted.
     wanted: u64,
-    /// Whether the child is of an infinite table, in which so many can be found.
-    endless: bool,
+    /// If the child is of an infinite table, in which so many can be found: how long one may take.
+    patience: Option<u64>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl SiftExec {
-    /// The first `wanted` rows of `rows` that pass `sieve`, which must be there if the table is `endless`; the columns
-    /// `projection` of them.
+    /// The first `wanted` rows of `rows` that pass `sieve`; the columns `projection` of them. With `patience`, they must be there,
+    /// and no more rows than that may pass without one.
     ///
     /// # Errors
     /// `projection` is not of the child's schema, or the sieve is about columns that it does not have.
@@ -60,7 +67,7 @@ impl SiftExec {
         rows: Arc<dyn ExecutionPlan>,
         sieve: Sieve,
         projection: &[usize],
-        (wanted, endless): (u64, bool),
+        (wanted, patience): (u64, Option<u64>),
     ) -> Result<Self> {
         let predicate = reassign_expr_columns(sieve.predicate, &rows.schema())?;
         let sieve = Sieve { predicate, ..sieve };
@@ -75,7 +82,7 @@ impl SiftExec {
         .with_evaluation_type(EvaluationType::Lazy);
         let metrics = ExecutionPlanMetricsSet::new();
         let projection = projection.to_vec();
-        Ok(Self { rows, sieve, projection, wanted, endless, properties: Arc::new(properties), metrics })
+        Ok(Self { rows, sieve, projection, wanted, patience, properties: Arc::new(properties), metrics })
     }
 
     /// What passes of the rows of window `window`.
@@ -134,7 +141,7 @@ impl Search {
         let memory: usize = window.batches.iter().map(RecordBatch::get_array_memory_size).sum();
         self.reservation.try_resize(memory)?;
         let gap = self.since + if window.rows == 0 { window.after } else { window.before };
-        if self.plan.endless && gap > PATIENCE {
+        if self.plan.patience.is_some_and(|patience| gap > patience) {
             return self.give_up(gap);
         }
         self.since = if window.rows == 0 { gap } else { window.after };
@@ -180,7 +187,7 @@ impl Search {
                     let batches = search.found(window)?;
                     Ok(Some((futures::stream::iter(batches.into_iter().map(Ok)), (search, windows))))
                 }
-                None if search.plan.endless => search.give_up(search.since),
+                None if search.plan.patience.is_some() => search.give_up(search.since),
                 None => Ok(None),
             }
         });

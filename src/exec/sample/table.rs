@@ -2,9 +2,9 @@
 
 use super::{
     Parents, SampleExec, SampleSpec, Sieve, SiftExec, range,
-    related::{Part, is_related, plan_related},
+    related::{Part, is_related, plan_related, segment_rows},
     schema,
-    sift::WINDOW_ROWS,
+    sift::{WINDOW_ROWS, patience},
 };
 use crate::{Result, store::Manifest};
 use arrow::datatypes::SchemaRef;
@@ -102,8 +102,9 @@ impl SampleTable {
             spec.rows = (MAX_ROWS.min(i64::MAX as u64 - spec.start) / WINDOW_ROWS).max(1) * WINDOW_ROWS;
             Arc::new(SampleExec::of_segments(spec, &self.schema, columns, WINDOW_ROWS)?)
         };
-        let endless = !self.parents.own(&self.manifest);
-        Ok(Arc::new(SiftExec::try_new(rows, sieve.clone(), &places, (wanted, endless))?))
+        let segment = is_related(&self.manifest).then(|| segment_rows(&self.manifest, self.spec.scale));
+        let patience = (!self.parents.own(&self.manifest)).then(|| patience(segment));
+        Ok(Arc::new(SiftExec::try_new(rows, sieve.clone(), &places, (wanted, patience))?))
     }
 }
 

@@ -155,12 +155,13 @@ impl Builder<'_> {
         let relations = manifest.relations.iter();
         let names: BTreeSet<&str> =
             relations.flat_map(|relations| &relations.references).map(|key| key.parent.as_str()).collect();
+        let names: Vec<&str> = names.into_iter().filter(|name| *name != manifest.name).collect();
         Err(fault(
             format!("`{}` as `{}`", parent.table, parent.name),
             format!(
                 "tables that stand for parents of `{}`: {} (`my_table AS {}`)",
                 manifest.name,
-                names.iter().copied().collect::<Vec<_>>().join(", "),
+                names.join(", "),
                 names.first().copied().unwrap_or("parent")
             ),
         ))
@@ -175,6 +176,8 @@ impl Builder<'_> {
             rows: rows.end - rows.start,
             row_id: false,
             given: None,
+            // Parents are those that other samples refer to.
+            temperature: if manifest.name == self.spec.model { self.spec.temperature } else { 1.0 },
             ..self.spec.clone()
         }
     }
