@@ -1,10 +1,10 @@
 //! What may be the value of another column, of which nothing is known: a payment may be all of a bill that nobody has seen.
 
 use super::{KnownCodes, TableEncoder, UNKNOWN, physical::plain};
-use crate::Result;
+use crate::{Result, SynthError};
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray, UInt32Array},
-    compute::{kernels::zip::zip, nullif, take},
+    array::{Array, ArrayRef, BooleanArray},
+    compute::{kernels::zip::zip, nullif},
 };
 use std::collections::BTreeMap;
 
@@ -19,10 +19,8 @@ pub struct MayEqual {
     pub base: Vec<(usize, Vec<u32>)>,
     /// How much likelier the value is among those of the base's code than among those of its own.
     pub odds: Vec<f64>,
-    /// The values.
-    pub values: ArrayRef,
-    /// Index of the base in the schema.
-    pub column: usize,
+    /// Index of the column in the schema, and of its base.
+    pub columns: [usize; 2],
 }
 
 impl TableEncoder {
@@ -59,7 +57,7 @@ impl TableEncoder {
             }
             let shares = base.shares(array.as_ref())?.into_iter().zip(own.shares(array.as_ref())?);
             let odds = shares.map(|(base, own)| base / own).collect();
-            found.push(MayEqual { subcolumn, equal, base: of_base, odds, values: array, column });
+            found.push(MayEqual { subcolumn, equal, base: of_base, odds, columns: [at, column] });
         }
         Ok(found)
     }
@@ -67,18 +65,14 @@ impl TableEncoder {
 
 impl MayEqual {
     /// These rows alone, in this order.
-    ///
-    /// # Errors
-    /// More rows than there are.
-    pub fn take(&self, rows: &[usize]) -> Result<Self> {
-        let index: UInt32Array = rows.iter().map(|&row| u32::try_from(row).ok()).collect();
+    #[must_use]
+    pub fn take(&self, rows: &[usize]) -> Self {
         let codes = |codes: &[u32]| rows.iter().map(|&row| codes[row]).collect();
-        Ok(Self {
+        Self {
             base: self.base.iter().map(|(at, of_base)| (*at, codes(of_base))).collect(),
             odds: rows.iter().map(|&row| self.odds[row]).collect(),
-            values: take(&self.values, &index, None)?,
             ..*self
-        })
+        }
     }
 
     /// Whether it is open, row by row, which of the two a value is.
@@ -96,17 +90,21 @@ impl MayEqual {
         self.base.iter().for_each(|(subcolumn, codes)| known.set_where(*subcolumn, codes, equal));
     }
 
-    /// Adds to what is `given`, by column of the schema, the values that bases have in the rows that are `equal`.
+    /// Adds to what is `given`, by column of the schema, the values that the base has in the rows that are `equal`.
     ///
     /// # Errors
-    /// Values of a base that are of another type.
+    /// The column is not among what is given; values of its base that are of another type.
     pub fn give(&self, equal: &[bool], given: &mut BTreeMap<usize, ArrayRef>) -> Result<()> {
         let equal = BooleanArray::from(equal.to_vec());
-        let values = match given.get(&self.column) {
-            Some(given) => zip(&equal, &self.values, &plain(given)?)?,
-            None => nullif(self.values.as_ref(), &arrow::compute::not(&equal)?)?,
+        let [own, base] = self.columns;
+        let own =
+            given.get(&own).ok_or_else(|| SynthError::Internal(format!("column {own} is equal, but not given")))?;
+        let own = plain(own)?;
+        let values = match given.get(&base) {
+            Some(given) => zip(&equal, &own, &plain(given)?)?,
+            None => nullif(own.as_ref(), &arrow::compute::not(&equal)?)?,
         };
-        given.insert(self.column, values);
+        given.insert(base, values);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Conditions on generated rows, without rejection: the joint distribution of the columns they are about is worked out
 //! before the first row, rows draw those columns from it, and the model draws the others given them.
 
-use super::{AnyOrderSampler, tilt::ratios};
+use super::{AnyOrderSampler, tilt::ratios, weights::spread};
 use crate::{
     Result, SynthError,
     encode::{KnownCodes, Layout, UNKNOWN},
@@ -46,9 +46,6 @@ pub struct ConditionTable {
     balanced: bool,
     all: usize,
 }
-
-/// What the golden ratio leaves of a whole: multiples of it spread evenly, however many there are.
-const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
 /// Combinations that say which columns follow from the condition.
 const ASKED: usize = 128;
@@ -136,7 +133,7 @@ impl ConditionTable {
     /// Rows that have every combination as often as it weighs, and so do the first of them.
     pub(super) fn spread(&self, rows: usize) -> KnownCodes {
         let total = self.total();
-        self.combinations((0..rows).map(|row| ((row as f64 + 0.5) * GOLDEN).fract() * total))
+        self.combinations((0..rows).map(|row| spread(row as f64 + 0.5) * total))
     }
 
     /// The sub-columns that follow from those of the condition nearly without doubt, the surest first.
@@ -287,10 +284,7 @@ fn resample(weights: &[f64]) -> Vec<usize> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
-    use crate::{
-        encode::EncodedRows,
-        models::{ContextSampler, test_support::codes},
-    };
+    use crate::models::test_support::{Answers, codes};
 
     /// `a` in 0..2 with 0.75, 0.25; `b` in 0..4 with (a + b)-dependent weights.
     struct Known;
@@ -298,13 +292,7 @@ mod tests {
     const A: [f32; 2] = [0.75, 0.25];
     const B: [[f32; 4]; 2] = [[0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]];
 
-    impl ContextSampler for Known {
-        fn complete(&mut self, _: u64, _: &Noise, _: &KnownCodes, _: &mut EncodedRows) -> Result<()> {
-            panic!("not asked")
-        }
-    }
-
-    impl AnyOrderSampler for Known {
+    impl Answers for Known {
         fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>> {
             let a = |row: usize| known.subcolumn(0).map(|codes| codes[row] as usize);
             let of = |row| match (subcolumn, a(row)) {
@@ -314,15 +302,6 @@ mod tests {
                 _ => vec![1.0 / 600.0; 600],
             };
             Ok((0..known.rows()).flat_map(of).collect())
-        }
-        fn log_probability(&mut self, _: &KnownCodes) -> Result<Vec<f64>> {
-            panic!("not asked")
-        }
-        fn log_weight(&mut self, _: &KnownCodes, _: &KnownCodes) -> Result<Vec<f64>> {
-            panic!("not asked")
-        }
-        fn tilt(&mut self, _: usize, _: &[f32]) -> Result<()> {
-            panic!("not asked")
         }
     }
 
@@ -407,13 +386,7 @@ mod tests {
     /// Three columns of two codes: the second is the first in all but one of a thousand rows, the third in two of three.
     struct Follows;
 
-    impl ContextSampler for Follows {
-        fn complete(&mut self, _: u64, _: &Noise, _: &KnownCodes, _: &mut EncodedRows) -> Result<()> {
-            panic!("not asked")
-        }
-    }
-
-    impl AnyOrderSampler for Follows {
+    impl Answers for Follows {
         fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>> {
             let alike = [1.0, 0.999, 2.0 / 3.0][subcolumn];
             let of = |row: usize| match known.subcolumn(0).map(|codes| codes[row]) {
@@ -422,15 +395,6 @@ mod tests {
                 None => [0.5, 0.5],
             };
             Ok((0..known.rows()).flat_map(of).collect())
-        }
-        fn log_probability(&mut self, _: &KnownCodes) -> Result<Vec<f64>> {
-            panic!("not asked")
-        }
-        fn log_weight(&mut self, _: &KnownCodes, _: &KnownCodes) -> Result<Vec<f64>> {
-            panic!("not asked")
-        }
-        fn tilt(&mut self, _: usize, _: &[f32]) -> Result<()> {
-            panic!("not asked")
         }
     }
 

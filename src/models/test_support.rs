@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::{
-    Checkpoint, EpochReport, FitObserver, FitOptions, Fitted, ModelKind, SamplerSettings, TableModel, TrainingData,
+    AnyOrderSampler, Checkpoint, ContextSampler, EpochReport, FitObserver, FitOptions, Fitted, ModelKind,
+    SamplerSettings, TableModel, TrainingData,
 };
 use crate::{
     Result,
@@ -37,6 +38,38 @@ impl FitObserver for Watch {
     fn cancelled(&self) -> bool {
         self.polls.set(self.polls.get() + 1);
         self.cancel_at.is_some_and(|at| self.polls.get() > at)
+    }
+}
+
+/// A sampler of which a test asks some things only.
+pub(super) trait Answers: Send {
+    fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>>;
+    fn log_probability(&mut self, _: &KnownCodes) -> Result<Vec<f64>> {
+        panic!("not asked")
+    }
+    fn tilt(&mut self, _: usize, _: &[f32]) -> Result<()> {
+        panic!("not asked")
+    }
+}
+
+impl<T: Answers> ContextSampler for T {
+    fn complete(&mut self, _: u64, _: &Noise, _: &KnownCodes, _: &mut EncodedRows) -> Result<()> {
+        panic!("not asked")
+    }
+}
+
+impl<T: Answers> AnyOrderSampler for T {
+    fn tilt(&mut self, subcolumn: usize, logs: &[f32]) -> Result<()> {
+        Answers::tilt(self, subcolumn, logs)
+    }
+    fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>> {
+        Answers::distribution(self, known, subcolumn)
+    }
+    fn log_probability(&mut self, known: &KnownCodes) -> Result<Vec<f64>> {
+        Answers::log_probability(self, known)
+    }
+    fn log_weight(&mut self, _: &KnownCodes, _: &KnownCodes) -> Result<Vec<f64>> {
+        panic!("not asked")
     }
 }
 

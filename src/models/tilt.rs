@@ -297,9 +297,9 @@ fn moves(odds: &[f32], wanted: &[f64]) -> Vec<f32> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
-    use crate::{
-        encode::EncodedRows,
-        models::{Condition, ContextSampler, test_support::codes},
+    use crate::models::{
+        Condition,
+        test_support::{Answers, codes},
     };
 
     /// `a` in 0..3 and `b` in 0..4, as `P` has them, in the table's order. In the other one, what `b` says of `a` is unknown: `a` is
@@ -316,13 +316,7 @@ mod tests {
         }
     }
 
-    impl ContextSampler for Lopsided {
-        fn complete(&mut self, _: u64, _: &Noise, _: &KnownCodes, _: &mut EncodedRows) -> Result<()> {
-            panic!("not asked")
-        }
-    }
-
-    impl AnyOrderSampler for Lopsided {
+    impl Answers for Lopsided {
         fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>> {
             let of = |row: usize| {
                 let odds: Vec<f32> = match (subcolumn, known.subcolumn(1 - subcolumn).map(|codes| codes[row] as usize))
@@ -337,12 +331,6 @@ mod tests {
                 odds.into_iter().map(move |odds| odds / sum).collect::<Vec<f32>>()
             };
             Ok((0..known.rows()).flat_map(of).collect())
-        }
-        fn log_probability(&mut self, _: &KnownCodes) -> Result<Vec<f64>> {
-            panic!("not asked")
-        }
-        fn log_weight(&mut self, _: &KnownCodes, _: &KnownCodes) -> Result<Vec<f64>> {
-            panic!("not asked")
         }
         fn tilt(&mut self, subcolumn: usize, logs: &[f32]) -> Result<()> {
             self.odds[subcolumn].iter_mut().zip(logs).for_each(|(odds, log)| *odds *= log.exp());
@@ -369,7 +357,7 @@ mod tests {
         let mut table = ConditionTable::new(&mut model, &layout, &condition).unwrap();
         set_right(&mut table, &mut model, &layout, &[]).unwrap();
         near(&shares(&table.spread(ROWS), 1, 4)[..2], &[0.40 / 0.65, 0.25 / 0.65]);
-        let odds = model.distribution(&table.spread(1), 0).unwrap();
+        let odds = Answers::distribution(&mut model, &table.spread(1), 0).unwrap();
         near(&odds.iter().map(|&p| f64::from(p)).collect::<Vec<_>>(), &[0.35 / 0.65, 0.20 / 0.65, 0.10 / 0.65]);
     }
 
@@ -383,7 +371,7 @@ mod tests {
         set_right(&mut table, &mut model, &layout, &[]).unwrap();
         near(&shares(&table.spread(ROWS), 1, 4)[..2], &[0.5, 0.5]);
         let wanted = [0, 1, 2].map(|a| f64::from(P[a][0]) / 0.8 + f64::from(P[a][1]) / 0.5);
-        let odds = model.distribution(&table.spread(1), 0).unwrap();
+        let odds = Answers::distribution(&mut model, &table.spread(1), 0).unwrap();
         near(&odds.iter().map(|&p| f64::from(p)).collect::<Vec<_>>(), &wanted);
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     AnyOrderSampler,
-    weights::{log_sum, place},
+    weights::{log_sum, place, spread},
 };
 use crate::{
     Result,
@@ -12,8 +12,6 @@ use crate::{
 
 /// By how many choices of what is equal rows are judged at most, each with the first one either way.
 const CHOICES: usize = 4;
-/// What the golden ratio leaves of a whole: multiples of it spread evenly, however many there are.
-const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
 /// The probabilities of the codes of a sub-column by row, where one of several will do and which is not known.
 fn probabilities(
@@ -76,8 +74,8 @@ fn equal_or_not(
     known: &KnownCodes,
 ) -> Result<Vec<Option<[f64; 2]>>> {
     let mut weights = vec![None; known.rows()];
-    let open: Vec<usize> =
-        may.open(known).into_iter().enumerate().filter_map(|(row, open)| open.then_some(row)).collect();
+    let open = may.open(known);
+    let open: Vec<usize> = (0..known.rows()).filter(|&row| open[row]).collect();
     let (Some((base, of_base)), Some(own)) = (may.base.first(), known.subcolumn(may.subcolumn)) else {
         return Ok(weights);
     };
@@ -97,21 +95,24 @@ fn equal_or_not(
     Ok(weights)
 }
 
-/// Draws, row by row, whether a value is that of another column of which nothing is known, or happens to be as it is.
+/// Draws, row by row, whether a value is that of another column of which nothing is known, or happens to be as it is; where it is,
+/// the other column is known as well.
 ///
 /// # Errors
 /// libtorch failed.
 pub fn draw_equal(
     sampler: &mut dyn AnyOrderSampler,
     may: &MayEqual,
-    known: &KnownCodes,
+    known: &mut KnownCodes,
     (block, noise): (u64, &Noise),
 ) -> Result<Vec<bool>> {
     let mut uniform = vec![0f32; known.rows()];
     noise.purpose(&format!("equal/{}", may.subcolumn)).fill_uniform(block, &mut uniform);
     let drawn =
         |(weights, uniform): (Option<[f64; 2]>, f32)| weights.is_some_and(|weights| place(&weights, uniform) == 0);
-    Ok(equal_or_not(sampler, may, known)?.into_iter().zip(uniform).map(drawn).collect())
+    let equal: Vec<bool> = equal_or_not(sampler, may, known)?.into_iter().zip(uniform).map(drawn).collect();
+    may.tell(&equal, known);
+    Ok(equal)
 }
 
 /// The natural logarithms of the probabilities of what is known and of what is told: negative infinity of a row that contradicts
@@ -129,15 +130,17 @@ pub fn log_probability(
     for among in told {
         among.settle(&mut known);
     }
-    let mut logs = sampler.log_probability(&known)?;
-    let open = may_equal.iter().map(|may| may.open(&known));
-    let open: Vec<bool> =
-        open.reduce(|all, open| all.iter().zip(open).map(|(all, open)| all | open).collect()).unwrap_or_default();
-    let open: Vec<usize> = open.into_iter().enumerate().filter_map(|(row, open)| open.then_some(row)).collect();
+    let open: Vec<Vec<bool>> = may_equal.iter().map(|may| may.open(&known)).collect();
+    let (open, settled): (Vec<usize>, Vec<usize>) =
+        (0..known.rows()).partition(|&row| open.iter().any(|open| open[row]));
+    let mut logs = vec![0f64; known.rows()];
+    let mut judge = |rows: &[usize], judged: Vec<f64>| rows.iter().zip(judged).for_each(|(&row, log)| logs[row] = log);
+    if !settled.is_empty() {
+        judge(&settled, sampler.log_probability(&known.take(&settled))?);
+    }
     if !open.is_empty() {
-        let of_rows: Vec<MayEqual> = may_equal.iter().map(|may| may.take(&open)).collect::<Result<_>>()?;
-        let judged = log_probability_equal(sampler, &of_rows, &known.take(&open))?;
-        open.into_iter().zip(judged).for_each(|(row, log)| logs[row] = log);
+        let of_rows: Vec<MayEqual> = may_equal.iter().map(|may| may.take(&open)).collect();
+        judge(&open, log_probability_equal(sampler, &of_rows, &known.take(&open))?);
     }
     for among in told {
         let codes = known.codes(among.subcolumn);
@@ -166,12 +169,12 @@ fn log_probability_equal(
         let mut logs = vec![0f64; known.rows()];
         let mut begun = vec![false; known.rows()];
         for (number, may) in may_equal.iter().enumerate() {
-            let uniform = (choice as f64 + 0.5) / choices as f64 + number as f64 * GOLDEN;
+            let uniform = ((choice as f64 + 0.5) / choices as f64 + spread(number as f64)).fract();
             let mut equal = vec![false; known.rows()];
             for (row, weights) in equal_or_not(sampler, may, &known)?.into_iter().enumerate() {
                 let Some(weights) = weights else { continue };
                 let drawn = std::mem::replace(&mut begun[row], true);
-                let chosen = if drawn { place(&weights, uniform.fract() as f32) } else { first };
+                let chosen = if drawn { place(&weights, uniform as f32) } else { first };
                 equal[row] = chosen == 0;
                 logs[row] -= if drawn { (weights[chosen] / (weights[0] + weights[1])).ln() } else { 0.0 };
                 logs[row] += if equal[row] { may.odds[row].ln() } else { 0.0 };
@@ -190,8 +193,8 @@ fn log_probability_equal(
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
-    use crate::{encode::EncodedRows, models::ContextSampler, noise::BLOCK_ROWS};
-    use arrow::array::{ArrayRef, Int64Array};
+    use crate::{models::test_support::Answers, noise::BLOCK_ROWS};
+    use arrow::array::{Array, ArrayRef, Int64Array};
     use std::{collections::BTreeMap, sync::Arc};
 
     /// A bill of two codes and two payments of three, the last of which says that it is all of the bill.
@@ -219,13 +222,7 @@ mod tests {
         [0, 1, 2].map(|k| known.subcolumn(k).map(|codes| codes[row]).filter(|&code| code != UNKNOWN))
     }
 
-    impl ContextSampler for Bills {
-        fn complete(&mut self, _: u64, _: &Noise, _: &KnownCodes, _: &mut EncodedRows) -> Result<()> {
-            panic!("not asked")
-        }
-    }
-
-    impl AnyOrderSampler for Bills {
+    impl Answers for Bills {
         fn distribution(&mut self, known: &KnownCodes, subcolumn: usize) -> Result<Vec<f32>> {
             let of_row = |row: usize| {
                 let with = |code: Option<u32>| {
@@ -241,19 +238,12 @@ mod tests {
         fn log_probability(&mut self, known: &KnownCodes) -> Result<Vec<f64>> {
             Ok((0..known.rows()).map(|row| probability(of(known, row)).ln()).collect())
         }
-        fn log_weight(&mut self, _: &KnownCodes, _: &KnownCodes) -> Result<Vec<f64>> {
-            panic!("not asked")
-        }
-        fn tilt(&mut self, _: usize, _: &[f32]) -> Result<()> {
-            panic!("not asked")
-        }
     }
 
     /// The payment `subcolumn`, whose value is one of the first bill code's, twice as likely there, and no other payment's.
     fn may(subcolumn: usize, open: &[bool]) -> MayEqual {
-        let values: ArrayRef = Arc::new(Int64Array::from(vec![subcolumn as i64; open.len()]));
         let base = open.iter().map(|&open| if open { 0 } else { UNKNOWN }).collect();
-        MayEqual { subcolumn, equal: ALL, base: vec![(0, base)], odds: vec![2.0; open.len()], values, column: 0 }
+        MayEqual { subcolumn, equal: ALL, base: vec![(0, base)], odds: vec![2.0; open.len()], columns: [subcolumn, 0] }
     }
 
     fn known(rows: &[[u32; 3]]) -> KnownCodes {
@@ -264,23 +254,23 @@ mod tests {
 
     #[test]
     fn what_is_equal_is_drawn_as_often_as_it_is() {
-        let rows = known(&vec![[UNKNOWN, 0, UNKNOWN]; BLOCK_ROWS]);
+        let mut known = known(&vec![[UNKNOWN, 0, UNKNOWN]; BLOCK_ROWS]);
         let open: Vec<bool> = (0..BLOCK_ROWS).map(|row| row % 4 > 0).collect();
         let may = may(1, &open);
-        let equal = draw_equal(&mut Bills, &may, &rows, (0, &Noise::new(1, b"told"))).unwrap();
+        let equal = draw_equal(&mut Bills, &may, &mut known, (0, &Noise::new(1, b"told"))).unwrap();
         assert!(equal.iter().zip(&open).all(|(equal, open)| *open || !equal), "what is settled stays as it is");
         let found =
             equal.iter().filter(|equal| **equal).count() as f64 / open.iter().filter(|open| **open).count() as f64;
         let (all, other) = (2.0 * probability([Some(0), Some(ALL), None]), probability([None, Some(0), None]));
         assert!((found - all / (all + other)).abs() < 0.03, "{found}");
-        let (mut told, mut given) = (rows, BTreeMap::new());
-        may.tell(&equal, &mut told);
+        let payments: ArrayRef = Arc::new(Int64Array::from(vec![7; BLOCK_ROWS]));
+        let mut given = BTreeMap::from([(1, payments)]);
         may.give(&equal, &mut given).unwrap();
         for (row, equal) in equal.into_iter().enumerate() {
             let wanted = if equal { [Some(0), Some(ALL), None] } else { [None, Some(0), None] };
-            assert_eq!((of(&told, row), given[&0].is_valid(row)), (wanted, equal));
+            assert_eq!((of(&known, row), given[&0].is_valid(row)), (wanted, equal));
         }
-        assert!(!may.open(&told).into_iter().zip(told.codes(0)).any(|(open, bill)| open && bill == 0));
+        assert!(!may.open(&known).into_iter().zip(known.codes(0)).any(|(open, bill)| open && bill == 0));
     }
 
     #[test]

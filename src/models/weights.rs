@@ -1,5 +1,14 @@
 //! Choices by weight, and sums of weights that only their logarithms can hold.
 
+/// What the golden ratio leaves of a whole.
+const GOLDEN: f64 = 0.618_033_988_749_894_9;
+
+/// A place in [0, 1) for every number: those of numbers that are one apart are spread evenly, however many there are.
+#[must_use]
+pub fn spread(number: f64) -> f64 {
+    (number * GOLDEN).fract()
+}
+
 /// The place at `uniform` of [0, 1) among weights laid side by side; one without weight only if none has any.
 #[must_use]
 pub fn place(weights: &[f64], uniform: f32) -> usize {

@@ -168,8 +168,7 @@ impl Job {
         let mut values = columns.into_iter().zip(arrays).collect();
         told::draw(sampler, &among, &mut known, (number, noise))?;
         for may in &may_equal {
-            let equal = told::draw_equal(sampler, may, &known, (number, noise))?;
-            may.tell(&equal, &mut known);
+            let equal = told::draw_equal(sampler, may, &mut known, (number, noise))?;
             may.give(&equal, &mut values)?;
         }
         sampler.complete(number, noise, &known, encoded)?;

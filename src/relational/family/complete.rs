@@ -299,7 +299,7 @@ impl Family {
                 question.set(among.subcolumn, codes);
             }
             for may in &given.may_equal {
-                let may = may.take(&candidates)?;
+                let may = may.take(&candidates);
                 noise.purpose(&format!("equal/{}", may.subcolumn)).fill_u32(block, &mut bits);
                 let equal = may.open(&question).into_iter().zip(&bits).map(|(open, &bits)| open && bits >> 31 == 1);
                 let equal: Vec<bool> = equal.collect();
@@ -352,10 +352,7 @@ impl Family {
             told::draw(sampler, &told, &mut question, (block, noise))?;
             let of_part: Vec<usize> = (first..first + part.len()).collect();
             for (may, equal) in given.may_equal.iter().zip(&mut equal) {
-                let may = may.take(&of_part)?;
-                let drawn = told::draw_equal(sampler, &may, &question, (block, noise))?;
-                may.tell(&drawn, &mut question);
-                equal.extend(drawn);
+                equal.extend(told::draw_equal(sampler, &may.take(&of_part), &mut question, (block, noise))?);
             }
             sampler.complete(block, noise, &question, &mut drawn)?;
             out.extend(&drawn, part);
@@ -391,7 +388,7 @@ impl Given {
         Ok(Self {
             known: self.known.into_iter().map(|(at, known)| (at, codes(known))).collect(),
             told: self.told.into_iter().map(allowed).collect(),
-            may_equal: self.may_equal.iter().map(|may| may.take(&all)).collect::<Result<_>>()?,
+            may_equal: self.may_equal.iter().map(|may| may.take(&all)).collect(),
             values: values.collect::<Result<_>>()?,
         })
     }
