@@ -25,6 +25,13 @@ impl Among {
         }
         known.set(self.subcolumn, codes);
     }
+
+    /// Of these rows alone, in this order.
+    #[must_use]
+    pub fn take(&self, rows: &[usize]) -> Self {
+        let allowed = rows.iter().map(|&row| self.allowed[row].clone()).collect();
+        Self { subcolumn: self.subcolumn, allowed }
+    }
 }
 
 impl TableEncoder {

@@ -13,7 +13,7 @@ pub mod sample;
 mod source;
 pub mod train;
 
-pub use apply::{Action, ApplyExec, ApplySpec, ApplyTable};
+pub use apply::{Action, ApplyExec, ApplyRelatedExec, ApplySpec, ApplyTable};
 pub use fit_group::interrupt_group_fits;
 pub use generate::{GenerateExec, GenerateSpec, GenerateTable};
 pub use report::ReportTable;

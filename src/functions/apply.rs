@@ -3,6 +3,7 @@
 use super::{
     arguments::{Arguments, Parameter, ParameterKind},
     options::{narrow, parsed},
+    parents::tables_of_parents,
 };
 use crate::{
     Result, SynthError,
@@ -98,11 +99,17 @@ pub(super) fn applied(
 ) -> Result<ApplyTable> {
     let options = SynthOptions::from_config(session.config_options());
     let model = arguments.text("model")?.unwrap_or_else(|| reference.table().to_owned());
-    let manifest = blocking(options.model_store()?.manifest(&model, narrow(arguments, "version")?))?;
-    applied_by(&manifest, arguments, &options, (function, action), (reference, table))
+    let store = options.model_store()?;
+    let manifest = blocking(store.manifest(&model, narrow(arguments, "version")?))?;
+    let parents = tables_of_parents(arguments, session, (&manifest, &store), &reference)?;
+    if !refers(&manifest) {
+        return applied_by(&manifest, arguments, &options, (function, action), (reference, table));
+    }
+    let spec = spec(&manifest, arguments, &options, (function, action))?;
+    ApplyTable::related(spec, manifest, parents, (reference, table))
 }
 
-/// The model of `manifest`, applied to `table`.
+/// The model of `manifest`, whose rows depend on those of no other table, applied to `table`.
 pub(super) fn applied_by(
     manifest: &Manifest,
     arguments: &Arguments,
@@ -110,8 +117,18 @@ pub(super) fn applied_by(
     (function, action): (&'static str, Action),
     (reference, table): (TableReference, Arc<dyn TableProvider>),
 ) -> Result<ApplyTable> {
-    needs_any_order(arguments, manifest, "model")?;
-    let spec = ApplySpec {
+    let spec = spec(manifest, arguments, options, (function, action))?;
+    ApplyTable::new(spec, &manifest.encoder, reference, table)
+}
+
+fn spec(
+    manifest: &Manifest,
+    arguments: &Arguments,
+    options: &SynthOptions,
+    (function, action): (&'static str, Action),
+) -> Result<ApplySpec> {
+    knows_orders(arguments, manifest, "model")?;
+    Ok(ApplySpec {
         function,
         action,
         store: options.model_store()?.location().to_owned(),
@@ -124,8 +141,7 @@ pub(super) fn applied_by(
         unseen: unseen(arguments)?,
         device: parsed(arguments, "device")?.unwrap_or(options.fit.device),
         threads: narrow(arguments, "threads")?,
-    };
-    ApplyTable::new(spec, &manifest.encoder, reference, table)
+    })
 }
 
 /// How many candidates rows get.

@@ -5,6 +5,7 @@ pub mod arguments;
 mod documentation;
 mod from_clause;
 mod options;
+mod parents;
 mod register;
 mod relation_planner;
 mod synth_check_keys;

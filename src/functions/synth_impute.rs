@@ -4,6 +4,7 @@ use super::{
     apply::{CANDIDATES, DEVICE, MODEL, TABLE, THREADS, UNSEEN, VERSION, applied, table},
     arguments::{Parameter, ParameterKind, Signature},
     documentation::{ArgumentDoc, FunctionDoc},
+    parents::PARENT,
 };
 use crate::exec::Action;
 use datafusion::{
@@ -35,6 +36,7 @@ const SIGNATURE: Signature = Signature {
             default: "1",
             description: "Below 1 the values are more typical, above 1 less; 1 keeps the distribution.",
         },
+        PARENT,
         CANDIDATES,
         UNSEEN,
         DEVICE,
@@ -48,9 +50,11 @@ pub(super) fn documentation() -> FunctionDoc {
         kind: "table function",
         description: "A table with its nulls filled: each is drawn from the model's distribution given all that the row \
             has, never copied from another row and never a mean. What is not null stays as it is; columns that the model \
-            does not know pass through. Rows come in the table's order and keep its schema.",
+            does not know pass through. Rows come in the table's order and keep its schema. A row with foreign keys is filled \
+            given its parents and the row before it under the same parent; the table's rows are all that these parents have. \
+            Foreign keys that are null refer to nothing, and stay so.",
         syntax: "synth_impute(table [, model => …] [, seed => …] [, version => …] [, temperature => …] \
-            [, candidates => …] [, unseen => …] [, device => …] [, threads => …])",
+            [, parent => …] [, candidates => …] [, unseen => …] [, device => …] [, threads => …])",
         arguments: ArgumentDoc::of(&SIGNATURE),
         examples: &["SELECT count(*) AS rows, count(birth_date) AS filled FROM synth_impute('customers')"],
     }

@@ -6,12 +6,13 @@ use super::{
     },
     arguments::{Arguments, Parameter, ParameterKind, Signature},
     documentation::{ArgumentDoc, FunctionDoc},
-    from_clause::{from_clause, query},
+    from_clause::query,
     options::{narrow, parsed},
+    parents::parents,
 };
 use crate::{
     Result,
-    exec::{Action, CompletedTable, Parent, Parents, SampleSpec, SampleTable, Wanted, find_table},
+    exec::{Action, CompletedTable, SampleSpec, SampleTable, Wanted, find_table},
     session::SynthOptions,
     store::{Manifest, blocking},
 };
@@ -179,45 +180,6 @@ fn given_table(
         return Ok(Some((reference, table)));
     }
     Ok(query(session, &text)?.map(|source| (TableReference::bare("given"), source.provider)))
-}
-
-/// The tables of `parent`, and the parents that they stand for.
-fn parents(arguments: &Arguments, session: &dyn Session, manifest: &Manifest) -> Result<Parents> {
-    let Some(text) = arguments.text("parent")? else { return Ok(Parents::default()) };
-    let mut names: Vec<&str> =
-        manifest.relations.iter().flat_map(|relations| &relations.references).map(|key| key.parent.as_str()).collect();
-    // The parents of a tree are rows of its own.
-    names.retain(|name| *name != manifest.name);
-    names.sort_unstable();
-    names.dedup();
-    let refuse = |expected: &str| Err(arguments.fault("parent", &format!("'{text}'"), expected));
-    if names.is_empty() {
-        return refuse(&format!("nothing, as `{}` refers to no other table", manifest.name));
-    }
-    let Some(sources) = from_clause(session, &text)? else {
-        return refuse("tables or queries, as in FROM: 'my_table AS parent, (SELECT …) AS other'");
-    };
-    let mut parents: Vec<Parent> = Vec::with_capacity(sources.len());
-    let alone = sources.len() == 1;
-    for source in sources {
-        let name = match (source.alias, source.name, names.as_slice()) {
-            (Some(alias), ..) => alias,
-            // A table of another name is the only parent there can be.
-            (None, Some(name), [only]) if alone && name != *only => (*only).to_owned(),
-            (None, Some(name), _) => name,
-            (None, None, [only]) => (*only).to_owned(),
-            (None, None, _) => {
-                let expected =
-                    format!("an alias that says which parent `{}` stands for: {}", source.text, names.join(", "));
-                return refuse(&expected);
-            }
-        };
-        if parents.iter().any(|parent| parent.name == name) {
-            return refuse(&format!("one table for `{name}`"));
-        }
-        parents.push(Parent { name, table: source.text, provider: source.provider });
-    }
-    Ok(Parents(parents))
 }
 
 /// Rows of a table, completed.

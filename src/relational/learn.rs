@@ -175,16 +175,22 @@ pub fn learn(mut facts: TableFacts, scheme: Scheme, ties: Ties, threads: usize) 
     Ok(LearnedRows { relations, encoder, joint, rows })
 }
 
-/// Puts rows under their owners, siblings by the column that orders them.
-fn put_in_order(facts: &mut TableFacts, owner: usize) -> Result<()> {
-    let index: ArrayRef = Arc::new(UInt32Array::from(facts.references[owner].index.clone()));
-    let mut columns = vec![SortColumn { values: index, options: None }];
-    if let Some(values) = ordering(&facts.table, &facts.references, owner)? {
+/// The rows of a table by their owners, siblings by the column that orders them, those without an owner last. `index` has the
+/// owner of each, or [`NONE`], and `key` the columns that name it.
+pub(super) fn under_owners(table: &RecordBatch, key: &[String], index: &[u32]) -> Result<UInt32Array> {
+    let owners: ArrayRef = Arc::new(UInt32Array::from(index.to_vec()));
+    let mut columns = vec![SortColumn { values: owners, options: None }];
+    if let Some(values) = ordering(table, key, index)? {
         columns.push(SortColumn { values, options: None });
     }
-    let number: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..facts.table.num_rows() as u32));
+    let number: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..table.num_rows() as u32));
     columns.push(SortColumn { values: number, options: None });
-    let order = lexsort_to_indices(&columns, None)?;
+    Ok(lexsort_to_indices(&columns, None)?)
+}
+
+/// Puts rows under their owners.
+fn put_in_order(facts: &mut TableFacts, owner: usize) -> Result<()> {
+    let order = under_owners(&facts.table, &facts.references[owner].columns, &facts.references[owner].index)?;
     let arrays = facts.table.columns().iter().map(|column| take(column, &order, None)).collect::<Result<_, _>>()?;
     facts.table = RecordBatch::try_new(facts.table.schema(), arrays)?;
     let put = |values: &mut Vec<u32>| *values = order.values().iter().map(|&row| values[row as usize]).collect();
@@ -207,12 +213,11 @@ fn put_in_order(facts: &mut TableFacts, owner: usize) -> Result<()> {
 
 /// The column that orders siblings: the date or time that tells most of them apart, or else a whole number that tells
 /// nearly all apart. None where there is none: then the table's own order stays.
-fn ordering(table: &RecordBatch, references: &[ReferenceFacts], owner: usize) -> Result<Option<ArrayRef>> {
-    let index = &references[owner].index;
+fn ordering(table: &RecordBatch, key: &[String], index: &[u32]) -> Result<Option<ArrayRef>> {
     let mut best: Option<(bool, f64, ArrayRef)> = None;
     for (field, values) in table.schema().fields().iter().zip(table.columns()) {
         let time = is_instant(field.data_type());
-        if (!time && !field.data_type().is_integer()) || references[owner].columns.contains(field.name()) {
+        if (!time && !field.data_type().is_integer()) || key.contains(field.name()) {
             continue;
         }
         let share = told_apart(index, values)?;

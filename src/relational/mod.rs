@@ -33,7 +33,7 @@ mod ties;
 pub mod tree;
 pub mod unique;
 
-pub use family::{Child, Completion, Family, Generator, ParentRows, Segment};
+pub use family::{Asker, Child, Completion, Family, Generator, ParentRows, Segment};
 pub use learn::{LearnedRows, ReferenceFacts, TableFacts, can_be_generated, learn};
 pub use lookup::{any_null, by_key, look_up};
 pub use relations::{

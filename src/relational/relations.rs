@@ -171,6 +171,12 @@ impl Relations {
         }
     }
 
+    /// Whether rows are drawn given something of the parents of a reference.
+    #[must_use]
+    pub fn tells(&self, reference: &Reference) -> bool {
+        self.context.is_some() && matches!(reference.role, Role::Owner | Role::Matched(Some(_)))
+    }
+
     /// The foreign key whose parents own the rows.
     #[must_use]
     pub fn owner(&self) -> Option<(usize, &Reference)> {

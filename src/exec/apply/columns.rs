@@ -31,18 +31,18 @@ fn visible(schema: &SchemaRef) -> SchemaRef {
 }
 
 impl Columns {
-    /// Of `table`, for the model of `encoder`.
+    /// Of `table`, for a model of tables of schema `model`.
     ///
     /// # Errors
     /// No column in common; one of a type that cannot be cast; for [`Action::Complete`], one that the model does not have.
-    pub(super) fn new(spec: &ApplySpec, table: &SchemaRef, encoder: &TableEncoder) -> Result<Self> {
+    pub(super) fn new(spec: &ApplySpec, table: &SchemaRef, model: &SchemaRef) -> Result<Self> {
         let function = spec.function;
         let complete = matches!(spec.action, Action::Complete { .. });
         let argument = if complete { "given" } else { "table" };
-        let shared = shared((function, argument), table, encoder.schema(), (&spec.model, complete))?;
+        let shared = shared((function, argument), table, model, (&spec.model, complete))?;
         let output = match spec.action {
             Action::Impute => Arc::clone(table),
-            Action::Complete { .. } => visible(encoder.schema()),
+            Action::Complete { .. } => visible(model),
             Action::LogProbability => {
                 if table.column_with_name(LOG_PROB).is_some() {
                     return Err(SynthError::Argument {
@@ -61,9 +61,9 @@ impl Columns {
     }
 
     /// The shared columns of a batch, of the types that the model has learned.
-    pub(super) fn of_model(&self, batch: &RecordBatch, encoder: &TableEncoder) -> Result<Vec<ArrayRef>> {
+    pub(super) fn of_model(&self, batch: &RecordBatch, model: &Schema) -> Result<Vec<ArrayRef>> {
         let cast = |&(at, column): &(usize, usize)| {
-            let field = encoder.schema().field(column);
+            let field = model.field(column);
             self.cast(batch.column(at), field.data_type(), field.name())
         };
         self.shared.iter().map(cast).collect()

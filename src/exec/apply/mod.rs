@@ -6,14 +6,18 @@
 //!       └ ApplyExec                 one partition: rows keep their order, and are numbered by it
 //!           └ a scan of the table   batches → blocks → codes → AnyOrderSampler → batches
 //! ```
+//!
+//! Rows with foreign keys run through [`ApplyRelatedExec`], whose other children are the tables that they refer to.
 
 mod columns;
 mod plan;
+mod related;
 mod spec;
 mod stream;
 mod table;
 
 pub(super) use columns::{cast_exact, shared};
 pub use plan::ApplyExec;
+pub use related::ApplyRelatedExec;
 pub use spec::{Action, ApplySpec};
 pub use table::ApplyTable;

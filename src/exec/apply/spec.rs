@@ -1,6 +1,6 @@
 //! What is done to which rows with which model, frozen when the query is planned.
 
-use crate::{encode::Unseen, torch::DeviceKind};
+use crate::{encode::Unseen, exec::sample::SampleSpec, torch::DeviceKind};
 use std::fmt;
 
 /// What a model does to the rows of a table.
@@ -45,6 +45,27 @@ pub struct ApplySpec {
     pub device: DeviceKind,
     /// Intra-op threads; all cores when absent. Does not change the rows.
     pub threads: Option<usize>,
+}
+
+/// A sample of the same model: what parents that are tables are taken for.
+impl From<&ApplySpec> for SampleSpec {
+    fn from(spec: &ApplySpec) -> Self {
+        Self {
+            store: spec.store.clone(),
+            model: spec.model.clone(),
+            version: spec.version,
+            content_hash: spec.content_hash.clone(),
+            seed: spec.seed,
+            start: 0,
+            rows: Self::ALL,
+            scale: 1.0,
+            given: None,
+            temperature: 1.0,
+            row_id: false,
+            device: spec.device,
+            threads: spec.threads,
+        }
+    }
 }
 
 impl fmt::Display for ApplySpec {

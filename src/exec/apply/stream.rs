@@ -149,7 +149,7 @@ impl Job {
         encoded: &mut EncodedRows,
     ) -> Result<RecordBatch> {
         let columns: Vec<usize> = self.columns.shared.iter().map(|(_, column)| *column).collect();
-        let arrays = self.columns.of_model(given, encoder)?;
+        let arrays = self.columns.of_model(given, encoder.schema())?;
         let (rows, unseen) = (given.num_rows(), self.spec.unseen);
         let of_function = |error| match error {
             SynthError::Column { column, reason, .. } => SynthError::Column {

@@ -13,6 +13,8 @@ pub struct Parent {
     pub table: String,
     /// Its rows.
     pub provider: Arc<dyn TableProvider>,
+    /// Whether nobody asked for it: it is there, and called as the parent is.
+    pub by_name: bool,
 }
 
 /// The tables given for the parents of a sample; other parents are generated.

@@ -53,6 +53,17 @@ struct Taken {
     keys: HashSet<(u32, u64)>,
 }
 
+/// Who asks about given rows, for errors to name, and what becomes of values that the model has never seen.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker {
+    /// The SQL function.
+    pub function: &'static str,
+    /// Its argument that has the rows.
+    pub argument: &'static str,
+    /// Whether they are an error, or as good as unknown.
+    pub unseen: Unseen,
+}
+
 /// What rows are completed with.
 pub struct Completion {
     /// Whose places the rows take.
@@ -60,12 +71,12 @@ pub struct Completion {
     places: Places,
     sampler: Box<dyn AnyOrderSampler>,
     taken: Taken,
-    unseen: Unseen,
+    asker: Asker,
 }
 
 impl Family {
     /// Gets ready to complete rows whose parents are among `parents`, one for each reference that needs any, who have `all`
-    /// children. Values that the model has never seen are an error or, if `unseen` says so, as good as unknown.
+    /// children.
     ///
     /// # Errors
     /// A model that does not know every order; parents as for [`Family::segment`]; libtorch failed.
@@ -74,13 +85,13 @@ impl Family {
         all: u64,
         parents: Vec<Option<ParentRows>>,
         settings: &SamplerSettings,
-        unseen: Unseen,
+        asker: Asker,
     ) -> Result<Completion> {
         let mut sampler = self.model.any_order_sampler(settings)?;
         let mut segment = self.segment(0, all, parents)?;
         let drawn = self.siblings(&segment, &mut *sampler)?;
         let places = Places::new(std::mem::take(&mut segment.context), &segment.degrees, drawn);
-        Ok(Completion { segment, places, sampler, taken: Taken::default(), unseen })
+        Ok(Completion { segment, places, sampler, taken: Taken::default(), asker })
     }
 
     /// Completes `given`, which has some columns of the table: what is null is drawn, too. They are the rows from number
@@ -89,14 +100,14 @@ impl Family {
     /// # Errors
     /// A value that the model has never seen; a key that names none of the parents; libtorch failed.
     pub fn complete(&self, with: &mut Completion, given: &RecordBatch, first: u64) -> Result<RecordBatch> {
-        let Completion { segment, places, sampler, taken, unseen } = with;
+        let Completion { segment, places, sampler, taken, asker } = with;
         let rows = given.num_rows();
         let noise = self.noise.part(&format!("given {first}"));
-        let named = self.named(given, segment, first)?;
+        let named = self.named(given, segment, (first, *asker))?;
         let mut owners = self.relations.owner().and_then(|(at, _)| named.get(at).cloned()).unwrap_or_default();
         owners.resize(rows, NONE);
         let count = if owners.contains(&NONE) { OWNERS } else { CANDIDATES };
-        let mut asked = self.given(given, &named, segment, *unseen)?;
+        let mut asked = self.given(given, &named, segment, *asker)?;
         let likeness = places.likeness(&asked, rows, self.joint.layout.given);
         let at = |row: usize, number: usize, bits: u32| match owners[row] {
             NONE => places.proposed(&likeness, row, number, bits),
@@ -168,7 +179,12 @@ impl Family {
     }
 
     /// Per reference, the parents that rows name.
-    fn named(&self, given: &RecordBatch, segment: &Segment, first: u64) -> Result<Vec<Vec<u32>>> {
+    pub(super) fn named(
+        &self,
+        given: &RecordBatch,
+        segment: &Segment,
+        (first, asker): (u64, Asker),
+    ) -> Result<Vec<Vec<u32>>> {
         let of_reference = |(reference, parents): (&Reference, &Option<Parents>)| -> Result<Vec<u32>> {
             let all = reference.columns.iter().all(|name| given.column_by_name(name).is_some());
             let Some(parents) = parents.as_ref().filter(|_| all) else { return Ok(Vec::new()) };
@@ -176,46 +192,30 @@ impl Family {
             let nulls = any_null(given, &reference.columns)?;
             match (0..named.len()).find(|&row| named[row] == NONE && !nulls[row]) {
                 None => Ok(named),
-                Some(row) => Err(self.unknown_parent(given, reference, row, first)),
+                Some(row) => Err(unknown_parent(given, reference, (row, first), asker)),
             }
         };
         self.relations.references.iter().zip(&segment.parents).map(of_reference).collect()
     }
 
-    fn unknown_parent(&self, given: &RecordBatch, reference: &Reference, row: usize, first: u64) -> SynthError {
-        let value = |name: &String| {
-            let value = given.column_by_name(name).map(|values| array_value_to_string(values, row));
-            value.and_then(|value| value.ok()).unwrap_or_default()
-        };
-        let values: Vec<String> = reference.columns.iter().map(value).collect();
-        SynthError::Argument {
-            function: "synth_sample".to_owned(),
-            argument: "given".to_owned(),
-            given: format!(
-                "({}) = ({}) in row {}",
-                reference.columns.join(", "),
-                values.join(", "),
-                first + row as u64 + 1
-            ),
-            expected: format!(
-                "keys of `{parent}`: of the rows that its model generates, or of a table (parent => 'my_table AS {parent}')",
-                parent = reference.parent
-            ),
-        }
-    }
-
     /// What is given of the rows; the parents that they name are `named`.
-    fn given(&self, rows: &RecordBatch, named: &[Vec<u32>], segment: &Segment, unseen: Unseen) -> Result<Given> {
+    pub(super) fn given(
+        &self,
+        rows: &RecordBatch,
+        named: &[Vec<u32>],
+        segment: &Segment,
+        asker: Asker,
+    ) -> Result<Given> {
         let (columns, arrays) = self.own_values(rows)?;
         let of_function = |error| match error {
             SynthError::Column { column, reason, .. } => SynthError::Column {
                 column,
-                reason: format!("synth_sample: {reason}"),
+                reason: format!("{}: {reason}", asker.function),
                 way_out: "train with such rows, or go on without with unseen => 'ignore'".to_owned(),
             },
             other => other,
         };
-        let count = rows.num_rows();
+        let (count, unseen) = (rows.num_rows(), asker.unseen);
         let mut codes = self.encoder.known(&columns, &arrays, count, unseen).map_err(of_function)?;
         let mut told = self.encoder.among(&columns, &arrays, count, unseen).map_err(of_function)?;
         let first = self.joint.own.start;
@@ -347,14 +347,9 @@ impl Family {
             for (at, codes) in &given.known {
                 question.set(*at, codes[first..first + part.len()].to_vec());
             }
-            let of_part = |told: &Among| Among { allowed: told.allowed[first..first + part.len()].to_vec(), ..*told };
-            let told: Vec<Among> = given.told.iter().map(of_part).collect();
-            told::draw(sampler, &told, &mut question, (block, noise))?;
             let of_part: Vec<usize> = (first..first + part.len()).collect();
-            for (may, equal) in given.may_equal.iter().zip(&mut equal) {
-                equal.extend(told::draw_equal(sampler, &may.take(&of_part), &mut question, (block, noise))?);
-            }
-            sampler.complete(block, noise, &question, &mut drawn)?;
+            let equal_ones = given.draw(sampler, &of_part, &mut question, (block, noise), &mut drawn)?;
+            equal.iter_mut().zip(equal_ones).for_each(|(equal, of_part)| equal.extend(of_part));
             out.extend(&drawn, part);
         }
         let Given { may_equal, values, .. } = given;
@@ -375,19 +370,33 @@ impl Given {
         Ok(())
     }
 
+    /// Draws what the rows `rows` lack, of which the codes of `question` are known: first what is told of them. Of each value that
+    /// may be another one's, says whether it is.
+    pub(super) fn draw(
+        &self,
+        sampler: &mut dyn AnyOrderSampler,
+        rows: &[usize],
+        question: &mut KnownCodes,
+        (block, noise): (u64, &Noise),
+        out: &mut EncodedRows,
+    ) -> Result<Vec<Vec<bool>>> {
+        let told: Vec<Among> = self.told.iter().map(|told| told.take(rows)).collect();
+        told::draw(sampler, &told, question, (block, noise))?;
+        let mut draw = |may: &MayEqual| told::draw_equal(sampler, &may.take(rows), question, (block, noise));
+        let equal = self.may_equal.iter().map(&mut draw).collect::<Result<_>>()?;
+        sampler.complete(block, noise, question, out)?;
+        Ok(equal)
+    }
+
     /// The same, of the rows `order`.
-    fn in_order(self, order: &[u32]) -> Result<Self> {
+    pub(super) fn in_order(self, order: &[u32]) -> Result<Self> {
         let codes = |codes: Vec<u32>| order.iter().map(|&row| codes[row as usize]).collect();
-        let allowed = |among: Among| Among {
-            allowed: order.iter().map(|&row| among.allowed[row as usize].clone()).collect(),
-            subcolumn: among.subcolumn,
-        };
         let all: Vec<usize> = order.iter().map(|&row| row as usize).collect();
         let rows = UInt32Array::from(order.to_vec());
         let values = self.values.into_iter().map(|(at, values)| Ok((at, take(&values, &rows, None)?)));
         Ok(Self {
             known: self.known.into_iter().map(|(at, known)| (at, codes(known))).collect(),
-            told: self.told.into_iter().map(allowed).collect(),
+            told: self.told.iter().map(|told| told.take(&all)).collect(),
             may_equal: self.may_equal.iter().map(|may| may.take(&all)).collect(),
             values: values.collect::<Result<_>>()?,
         })
@@ -411,6 +420,30 @@ impl Taken {
     fn take(&mut self, row: usize, place: Place) {
         let key = self.key(row, place);
         self.keys.extend(key);
+    }
+}
+
+/// The error of a row, the `row`-th of those from number `first` on, that names a parent that there is not.
+fn unknown_parent(given: &RecordBatch, reference: &Reference, (row, first): (usize, u64), asker: Asker) -> SynthError {
+    let value = |name: &String| {
+        let value = given.column_by_name(name).map(|values| array_value_to_string(values, row));
+        value.and_then(|value| value.ok()).unwrap_or_default()
+    };
+    let values: Vec<String> = reference.columns.iter().map(value).collect();
+    let (columns, values, number) = (reference.columns.join(", "), values.join(", "), first + row as u64 + 1);
+    let parent = &reference.parent;
+    SynthError::Argument {
+        function: asker.function.to_owned(),
+        argument: asker.argument.to_owned(),
+        given: format!("({columns}) = ({values}) in row {number}"),
+        expected: match asker.argument {
+            "given" => format!(
+                "keys of `{parent}`: of the rows that its model generates, or of a table (parent => 'my_table AS {parent}')"
+            ),
+            _ => {
+                format!("keys of the table `{parent}`, or of one that stands for it (parent => 'my_table AS {parent}')")
+            }
+        },
     }
 }
 

@@ -7,19 +7,21 @@
 //! assemble   codes and parents ──► the table's columns; distinct, where the model draws parts of keys
 //! adopt      parents that no model generated
 //! complete   rows of which something is given; places, where they could be
+//! fill       rows of a table, whose family is there: what they lack, and how probable they are
 //! ```
 
 mod adopt;
 mod assemble;
 mod complete;
 mod distinct;
+mod fill;
 mod overlap;
 mod parents;
 mod places;
 mod rounds;
 mod segment;
 
-pub use complete::Completion;
+pub use complete::{Asker, Completion};
 pub use segment::{ParentRows, Segment};
 
 use super::{Joint, NONE, Relations};
@@ -136,7 +138,7 @@ impl Family {
                 self.rounds(&mut **sampler, &mut draft, &noise.part("wish"), &[])?;
                 self.match_parents(&mut draft, rows, &noise)?;
                 if sampler.heeds_more() {
-                    let mut known = self.known_attributes(&draft);
+                    let mut known = self.known_attributes(segment, &draft.parents);
                     let own = self.own_codes(&draft, rows);
                     known.extend(self.known_keys(&draft, &own, first, &noise)?);
                     if !known.is_empty() {

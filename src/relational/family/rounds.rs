@@ -1,6 +1,6 @@
 //! Drawing a chunk's codes: siblings one after the other, or rows that know nothing of each other.
 
-use super::{Draft, Family, places::Place};
+use super::{Draft, Family, Segment, places::Place};
 use crate::{
     Result,
     encode::{EncodedRows, KnownCodes, SubColumnData, UNKNOWN},
@@ -59,6 +59,17 @@ impl Family {
         noise: &Noise,
         known: &[(usize, Vec<u32>)],
     ) -> Result<()> {
+        self.each_part(draft, known, |block, _, question, out| sampler.complete(block, noise, question, out))
+    }
+
+    /// Has `ask` draw all rows of the chunk, part by part, siblings one after the other: it gets the part's number, its rows, and
+    /// what is known of them.
+    pub(super) fn each_part(
+        &self,
+        draft: &mut Draft<'_>,
+        known: &[(usize, Vec<u32>)],
+        mut ask: impl FnMut(u64, &[u32], &mut KnownCodes, &mut EncodedRows) -> Result<()>,
+    ) -> Result<()> {
         let joint = &self.joint;
         let degrees = &draft.segment.degrees[draft.chunk.owners.clone()];
         let rounds = Rounds::new(degrees);
@@ -73,9 +84,9 @@ impl Family {
         for (number, round) in rounds.enumerate() {
             for (piece, first) in (0..round.rows.len()).step_by(BLOCK_ROWS).enumerate() {
                 let part = first..(first + BLOCK_ROWS).min(round.rows.len());
-                let question = self.question(draft, &round, part.clone(), known);
+                let mut question = self.question(draft, &round, part.clone(), known);
                 let block = (number as u64) << 32 | piece as u64;
-                sampler.complete(block, noise, &question, &mut out)?;
+                ask(block, &round.rows[part.clone()], &mut question, &mut out)?;
                 for (to, from) in draft.drawn.iter_mut().zip(&out.subcolumns[drawn.clone()]) {
                     for (at, &row) in round.rows[part.clone()].iter().enumerate() {
                         to.set(row as usize, from, at);
@@ -128,13 +139,12 @@ impl Family {
         question
     }
 
-    /// The attributes of the chosen parents: what the rows are then drawn given.
-    pub(super) fn known_attributes(&self, draft: &Draft<'_>) -> Vec<(usize, Vec<u32>)> {
+    /// The attributes of the parents `chosen`, by reference and row: what the rows are then drawn given. Nothing of a reference of
+    /// which no parents are chosen.
+    pub(super) fn known_attributes(&self, segment: &Segment, chosen: &[Vec<u32>]) -> Vec<(usize, Vec<u32>)> {
         let mut known = Vec::new();
-        for (range, (parents, chosen)) in
-            self.joint.attributes.iter().zip(draft.segment.parents.iter().zip(&draft.parents))
-        {
-            let Some(parents) = parents else { continue };
+        for (range, (parents, chosen)) in self.joint.attributes.iter().zip(segment.parents.iter().zip(chosen)) {
+            let Some(parents) = parents.as_ref().filter(|_| !chosen.is_empty()) else { continue };
             for (subcolumn, codes) in range.clone().zip(&parents.attributes) {
                 let none = self.joint.none(subcolumn);
                 let code = |&row: &u32| codes.get(row as usize).copied().unwrap_or(none);

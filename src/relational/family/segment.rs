@@ -90,10 +90,8 @@ impl Family {
                     segment.degrees = degrees;
                     segment.degrees.push(u32::try_from(nulls).unwrap_or(u32::MAX));
                 }
-                Role::Matched(of) => {
-                    if let (Some(of), Some(_)) = (of, &relations.context) {
-                        attributes = context_codes(&of.encoder, &given.rows)?;
-                    }
+                Role::Matched(_) => {
+                    attributes = self.attributes(reference, &given.rows)?;
                     slots = Some(Slots::new(&degrees, nulls, rows, self.key("slots", at, number)));
                 }
                 Role::Deferred | Role::Implied => {
@@ -105,6 +103,14 @@ impl Family {
         }
         segment.chunks = self.chunks(&segment);
         Ok(segment)
+    }
+
+    /// By attribute that rows know of the parents of `reference`: its code per parent row.
+    pub(super) fn attributes(&self, reference: &Reference, parents: &RecordBatch) -> Result<Vec<Vec<u32>>> {
+        match (&reference.role, &self.relations.context) {
+            (Role::Matched(Some(of)), Some(_)) => context_codes(&of.encoder, parents),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Rows of a segment whose owners are adopted: their children, and as large a share without an owner as there was.

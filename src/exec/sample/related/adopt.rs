@@ -110,7 +110,7 @@ impl AdoptExec {
             let reason = format!("`{}` stands for `{}`, and has no rows", self.table, self.spec.model);
             return Err(SynthError::Model(reason));
         }
-        let family = family_of(&self.spec, stored)?;
+        let family = family_of(self.spec.seed, stored)?;
         let mut owner_rows = None;
         let mut index = Vec::new();
         if let (Some(owner), Some(of_owner)) = (&self.owner, owner) {

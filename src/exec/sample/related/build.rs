@@ -67,7 +67,8 @@ pub(in crate::exec::sample) async fn plan_related(
         .iter()
         .filter_map(|&column| Some(manifest.schema().field(column.checked_sub(shift)?).name().clone()))
         .collect();
-    let builder = Builder { store: &store, spec, segments, parents, session, used: Mutex::default() };
+    let builder =
+        Builder { function: "synth_sample", store: &store, spec, segments, parents, session, used: Mutex::default() };
     let row_id = projection.iter().position(|&column| spec.row_id && column == 0);
     let plan = builder.related(&manifest, columns, row_id, tasks, true).await?;
     builder.check_used(&manifest)?;
@@ -85,15 +86,28 @@ pub(in crate::exec::sample) async fn plan_completed(
 ) -> Result<CompleteExec> {
     let store = ModelStore::open(&spec.store)?;
     let session = Some(session);
-    let builder = Builder { store: &store, spec, segments: 0..1, parents, session, used: Mutex::default() };
-    let inputs = builder.inputs(&manifest, &[], true).await?;
+    let (function, segments) = ("synth_sample", 0..1);
+    let builder = Builder { function, store: &store, spec, segments, parents, session, used: Mutex::default() };
+    let needed = |relations: &Relations, reference: &Reference| relations.needs_parents(reference, true);
+    let inputs = builder.inputs(&manifest, &[], needed).await?;
     builder.check_used(&manifest)?;
     let rows = segment_rows(&manifest, spec.scale);
     CompleteExec::try_new(spec.clone(), manifest, projection, rows, given, inputs)
 }
 
-fn fault(given: String, expected: String) -> SynthError {
-    SynthError::Argument { function: "synth_sample".to_owned(), argument: "parent".to_owned(), given, expected }
+/// The plans of the parents that tell the rows of `manifest`'s table something, for `function`: rows of the tables `parents`.
+pub(in crate::exec) async fn plan_parents(
+    function: &'static str,
+    spec: &SampleSpec,
+    manifest: &Manifest,
+    (parents, session): (&Parents, &dyn Session),
+) -> Result<Vec<Input>> {
+    let store = ModelStore::open(&spec.store)?;
+    let (segments, session) = (0..1, Some(session));
+    let builder = Builder { function, store: &store, spec, segments, parents, session, used: Mutex::default() };
+    let inputs = builder.inputs(manifest, &[], Relations::tells).await?;
+    builder.check_used(manifest)?;
+    Ok(inputs)
 }
 
 /// What is wanted of the owner of rows of which `columns` are wanted: what they are drawn given, and what children of theirs
@@ -108,6 +122,8 @@ fn wanted_of_owner(relations: &Relations, columns: &[String]) -> Vec<String> {
 const SHARES: usize = 64;
 
 struct Builder<'a> {
+    /// The SQL function, for errors.
+    function: &'static str,
     store: &'a ModelStore,
     spec: &'a SampleSpec,
     segments: Range<u64>,
@@ -129,34 +145,46 @@ impl Builder<'_> {
         last: bool,
     ) -> BoxFuture<'a, Result<Arc<dyn ExecutionPlan>>> {
         Box::pin(async move {
-            let inputs = self.inputs(manifest, &columns, last).await?;
+            let needed = |relations: &Relations, reference: &Reference| relations.needs_parents(reference, last);
+            let inputs = self.inputs(manifest, &columns, needed).await?;
             let spec = self.spec_of(manifest, tasks.rows());
             Ok(Arc::new(RelatedExec::try_new(spec, Arc::clone(manifest), columns, row_id, tasks, inputs)?) as _)
         })
     }
 
-    /// The parents of `manifest`'s table, of which `columns` are wanted.
-    async fn inputs(&self, manifest: &Manifest, columns: &[String], last: bool) -> Result<Vec<Input>> {
+    /// The parents of `manifest`'s table, of which `columns` are wanted: those of references that are `needed`.
+    async fn inputs(
+        &self,
+        manifest: &Manifest,
+        columns: &[String],
+        needed: impl Fn(&Relations, &Reference) -> bool,
+    ) -> Result<Vec<Input>> {
         let relations =
             manifest.relations.as_ref().ok_or_else(|| SynthError::Internal("a model without relations".to_owned()))?;
         let mut inputs = Vec::new();
         for (number, reference) in relations.references.iter().enumerate() {
-            if relations.needs_parents(reference, last) {
+            if needed(relations, reference) {
                 inputs.push(self.input(manifest, relations, (number, reference), columns).await?);
             }
         }
         Ok(inputs)
     }
 
+    fn fault(&self, given: String, expected: String) -> SynthError {
+        SynthError::Argument { function: self.function.to_owned(), argument: "parent".to_owned(), given, expected }
+    }
+
     /// Every table that stands for a parent must have been asked for.
     fn check_used(&self, manifest: &Manifest) -> Result<()> {
         let used = self.used.lock();
-        let Some(parent) = self.parents.0.iter().find(|parent| !used.contains(&parent.name)) else { return Ok(()) };
+        let Some(parent) = self.parents.0.iter().find(|parent| !parent.by_name && !used.contains(&parent.name)) else {
+            return Ok(());
+        };
         let relations = manifest.relations.iter();
         let names: BTreeSet<&str> =
             relations.flat_map(|relations| &relations.references).map(|key| key.parent.as_str()).collect();
         let names: Vec<&str> = names.into_iter().filter(|name| *name != manifest.name).collect();
-        Err(fault(
+        Err(self.fault(
             format!("`{}` as `{}`", parent.table, parent.name),
             format!(
                 "tables that stand for parents of `{}`: {} (`my_table AS {}`)",
@@ -268,7 +296,7 @@ impl Builder<'_> {
                 let given = format!("`{}` as `{}`, whose model is of kind {}", given.table, given.name, manifest.kind);
                 let expected = "a parent whose model can say how many children a row of a table would have: \
                                 train it with model => 'argn'";
-                return Err(fault(given, expected.to_owned()));
+                return Err(self.fault(given, expected.to_owned()));
             }
             let session =
                 self.session.ok_or_else(|| SynthError::Internal("a table without a session to read it".to_owned()))?;
@@ -280,12 +308,12 @@ impl Builder<'_> {
             let schema = given.provider.schema();
             let mut needed: Vec<&String> = columns.iter().filter(|name| !is_hidden(name)).collect();
             let mut owner = None;
-            if !of_owner.is_empty() {
+            if relations.context.is_some() || !of_owner.is_empty() {
                 let (_, reference) =
                     relations.owner().ok_or_else(|| SynthError::Internal("a context without an owner".to_owned()))?;
                 needed.extend(&reference.columns);
                 let Some(grand) = self.given(&reference.parent) else {
-                    return Err(fault(
+                    return Err(self.fault(
                         format!(
                             "`{}` as `{}`, whose rows depend on those of `{}`",
                             given.table, given.name, reference.parent
@@ -310,7 +338,7 @@ impl Builder<'_> {
                 .map(|name| format!("`{name}`"))
                 .collect();
             if !missing.is_empty() {
-                return Err(fault(
+                return Err(self.fault(
                     format!("`{}` as `{}`, without {}", given.table, given.name, missing.join(", ")),
                     format!("a table with the columns of `{}` that its children refer to and depend on", given.name),
                 ));

@@ -6,7 +6,7 @@ use crate::{
     encode::Unseen,
     exec::{apply::cast_exact, sample::SampleSpec},
     models::SamplerSettings,
-    relational::ParentRows,
+    relational::{Asker, ParentRows},
     store::{Manifest, off_worker},
 };
 use arrow::{
@@ -99,7 +99,7 @@ impl CompleteExec {
             return Err(SynthError::NoRows { reason: "the table of given rows is empty".to_owned() });
         }
         let stored = self.spec.stored().await?;
-        let family = Arc::new(family_of(&self.spec, &stored)?);
+        let family = Arc::new(family_of(self.spec.seed, &stored)?);
         let references = stored.manifest.relations.as_ref().map_or(0, |relations| relations.references.len());
         let mut parents: Vec<Option<ParentRows>> = vec![None; references];
         for input in &self.parents {
@@ -112,10 +112,10 @@ impl CompleteExec {
             temperature: self.spec.temperature,
             ..SamplerSettings::new(self.spec.device, self.spec.threads.unwrap_or(cores))
         };
-        let (all, unseen) = (self.all, self.unseen);
+        let (all, asker) = (self.all, Asker { function: "synth_sample", argument: "given", unseen: self.unseen });
         let ready = {
             let family = Arc::clone(&family);
-            move || family.completion(all, parents, &settings, unseen)
+            move || family.completion(all, parents, &settings, asker)
         };
         let mut completion = off_worker(ready).await?;
         let batch_rows = context.session_config().batch_size().max(1);

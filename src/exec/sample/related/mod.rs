@@ -17,7 +17,9 @@ mod plan;
 mod shared;
 
 pub use adopt::AdoptExec;
-pub(in crate::exec) use build::segment_rows;
 pub(super) use build::{Part, is_related, plan_completed, plan_related};
+pub(in crate::exec) use build::{plan_parents, segment_rows};
 pub use complete::CompleteExec;
+pub(in crate::exec) use plan::Input;
 pub use plan::RelatedExec;
+pub(in crate::exec) use shared::family_of;

@@ -41,13 +41,13 @@ const MAX_SEGMENTS: u64 = 1 << 32;
 
 /// The parents of a reference, a partition per segment.
 #[derive(Debug, Clone)]
-pub(super) struct Input {
-    pub(super) reference: usize,
+pub(in crate::exec) struct Input {
+    pub(in crate::exec) reference: usize,
     /// The column that counts their children.
     pub(super) degree: Option<usize>,
     /// The segment of partition 0; none of a table, which is there for every segment.
     pub(super) first: Option<u64>,
-    pub(super) plan: Arc<dyn ExecutionPlan>,
+    pub(in crate::exec) plan: Arc<dyn ExecutionPlan>,
 }
 
 /// What is generated where: shares of segments, in order, dealt out to partitions.

@@ -19,16 +19,16 @@ use std::{
 use tokio::sync::OnceCell;
 
 /// A model and what is kept with it, which make the rows of a sample.
-pub(super) fn family_of(spec: &SampleSpec, stored: &StoredModel) -> Result<Family> {
+pub(in crate::exec) fn family_of(seed: u64, stored: &StoredModel) -> Result<Family> {
     let relations = stored.manifest.relations.clone();
     let relations = relations.ok_or_else(|| SynthError::Internal("a model without relations".to_owned()))?;
-    let noise = Noise::new(spec.seed, spec.content_hash.as_bytes());
+    let noise = Noise::new(seed, stored.manifest.content_hash.as_bytes());
     Family::new(Arc::new(relations), stored.manifest.encoder.clone(), Arc::clone(&stored.model), noise)
 }
 
 impl Input {
     /// The parents of a partition.
-    pub(super) async fn collect(&self, partition: usize, context: &Arc<TaskContext>) -> Result<ParentRows> {
+    pub(in crate::exec) async fn collect(&self, partition: usize, context: &Arc<TaskContext>) -> Result<ParentRows> {
         let stream = self.plan.execute(partition, Arc::clone(context))?;
         let schema = stream.schema();
         let batches: Vec<_> = stream.try_collect().await?;
@@ -87,7 +87,7 @@ impl Shared {
         let load = || async {
             let stored = spec.stored().await?;
             let references = stored.manifest.relations.as_ref().map_or(0, |relations| relations.references.len());
-            Ok((Arc::new(family_of(spec, &stored)?), references))
+            Ok((Arc::new(family_of(spec.seed, &stored)?), references))
         };
         self.family.get_or_try_init(load).await
     }
