@@ -6,6 +6,7 @@ use crate::{
     encode::{EncodedRows, TableProfile},
     models::{FitOptions, ModelKind, kind},
     store::{ModelStore, NewModel, blocking},
+    torch::cores,
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, StringArray, StructArray},
@@ -255,7 +256,7 @@ static GIVEN_BACK: Condvar = Condvar::new();
 
 impl Cores {
     fn take(threads: usize) -> Self {
-        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        let all = cores();
         let taken = threads.clamp(1, all);
         let mut free = FREE.lock();
         while *free.get_or_insert(all) < taken {

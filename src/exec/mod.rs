@@ -1,6 +1,7 @@
 //! Physical plans: train, sample, generate a database, apply a model to rows, check keys, evaluate.
 
 pub mod apply;
+mod columns;
 #[cfg(feature = "delta")]
 pub(crate) mod delta;
 pub mod evaluate;
@@ -9,6 +10,7 @@ pub mod generate;
 mod in_order;
 pub mod keys;
 mod report;
+mod rows;
 pub mod sample;
 mod source;
 pub mod train;

@@ -1,6 +1,9 @@
 //! Training options: the common ones as fields, a model's own by name.
 
-use crate::{Result, SynthError, torch::DeviceKind};
+use crate::{
+    Result, SynthError,
+    torch::{DeviceKind, cores},
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
@@ -115,7 +118,7 @@ impl Default for FitOptions {
             batch_size: None,
             seed: 0,
             device: DeviceKind::Auto,
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: cores(),
             patience: 0,
             own: BTreeMap::new(),
         }

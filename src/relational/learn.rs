@@ -2,8 +2,8 @@
 
 use super::{
     Attributes, Children, Context, Domain, Joint, NONE, Reference, Relations, Role, Roles, Ties, Unique, child_counts,
-    degree_column, degrees::Degrees, depth_column, importance::information, place_code, relations::is_degree,
-    row_converter, tree,
+    degree_column, degrees::Degrees, depth_column, importance::information, order::Order, place_code,
+    relations::is_degree, row_converter, tree,
 };
 use crate::{
     Result, SynthError,
@@ -12,7 +12,7 @@ use crate::{
 };
 use arrow::{
     array::{Array, ArrayRef, Int32Array, RecordBatch, UInt32Array},
-    compute::{SortColumn, lexsort_to_indices, take},
+    compute::{take, take_record_batch},
     datatypes::{DataType, Field, Schema},
 };
 use std::{
@@ -101,9 +101,7 @@ pub fn learn(mut facts: TableFacts, scheme: Scheme, ties: Ties, threads: usize) 
         return Err(SynthError::NoRows { reason: "it has no rows".to_owned() });
     }
     let owner = facts.references.iter().position(|reference| reference.role == Roles::Owner);
-    if let Some(owner) = owner {
-        put_in_order(&mut facts, owner)?;
-    }
+    let order = owner.map(|owner| put_in_order(&mut facts, owner)).transpose()?.flatten();
     let owner = owner.map(|at| &facts.references[at]);
     let mut depths = BTreeMap::new();
     for (at, reference) in facts.references.iter().enumerate().filter(|(_, r)| r.role == Roles::Tree) {
@@ -122,7 +120,7 @@ pub fn learn(mut facts: TableFacts, scheme: Scheme, ties: Ties, threads: usize) 
         let rows = owner.rows.as_ref().ok_or_else(|| SynthError::Internal("an owner without rows".to_owned()))?;
         let (encoder, codes) = telling(rows, &owner.index, &about, CONTEXT, threads)?;
         let siblings = ties >= Ties::Siblings && owner.index.windows(2).any(|pair| pair[0] == pair[1]);
-        context = Some(Context { owner: encoder, siblings });
+        context = Some(Context { owner: encoder, siblings, order: order.filter(|_| siblings) });
         owner_codes = Some(codes);
     }
     let mut references = Vec::with_capacity(facts.references.len());
@@ -175,47 +173,31 @@ pub fn learn(mut facts: TableFacts, scheme: Scheme, ties: Ties, threads: usize) 
     Ok(LearnedRows { relations, encoder, joint, rows })
 }
 
-/// The rows of a table by their owners, siblings by the column that orders them, those without an owner last. `index` has the
-/// owner of each, or [`NONE`], and `key` the columns that name it.
-pub(super) fn under_owners(table: &RecordBatch, key: &[String], index: &[u32]) -> Result<UInt32Array> {
-    let owners: ArrayRef = Arc::new(UInt32Array::from(index.to_vec()));
-    let mut columns = vec![SortColumn { values: owners, options: None }];
-    if let Some(values) = ordering(table, key, index)? {
-        columns.push(SortColumn { values, options: None });
-    }
-    let number: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..table.num_rows() as u32));
-    columns.push(SortColumn { values: number, options: None });
-    Ok(lexsort_to_indices(&columns, None)?)
-}
-
-/// Puts rows under their owners.
-fn put_in_order(facts: &mut TableFacts, owner: usize) -> Result<()> {
-    let order = under_owners(&facts.table, &facts.references[owner].columns, &facts.references[owner].index)?;
-    let arrays = facts.table.columns().iter().map(|column| take(column, &order, None)).collect::<Result<_, _>>()?;
-    facts.table = RecordBatch::try_new(facts.table.schema(), arrays)?;
-    let put = |values: &mut Vec<u32>| *values = order.values().iter().map(|&row| values[row as usize]).collect();
-    let tree: Vec<u32> = {
-        let mut place = vec![0u32; order.len()];
-        order.values().iter().enumerate().for_each(|(to, &from)| place[from as usize] = to as u32);
-        place
-    };
+/// Puts rows under their owners, and says which column siblings then come in the order of.
+fn put_in_order(facts: &mut TableFacts, owner: usize) -> Result<Option<String>> {
+    let owner = &facts.references[owner];
+    let by = ordering(&facts.table, &owner.columns, &owner.index)?;
+    let order = Order::under_owners(&facts.table, by.as_deref(), &owner.index)?;
+    facts.table = take_record_batch(&facts.table, &order.indices())?;
+    let put = |values: &mut Vec<u32>| *values = order.put(values);
+    let places = order.places();
     for reference in &mut facts.references {
         put(&mut reference.index);
         if reference.role == Roles::Tree {
             // These point at rows of this very table, which have moved.
-            let moved = |row: &mut u32| *row = tree.get(*row as usize).copied().unwrap_or(NONE);
+            let moved = |row: &mut u32| *row = places.values().get(*row as usize).copied().unwrap_or(NONE);
             reference.index.iter_mut().for_each(moved);
         }
     }
     facts.children.iter_mut().for_each(|(_, degrees)| put(degrees));
-    Ok(())
+    Ok(by)
 }
 
 /// The column that orders siblings: the date or time that tells most of them apart, or else a whole number that tells
 /// nearly all apart. None where there is none: then the table's own order stays.
-fn ordering(table: &RecordBatch, key: &[String], index: &[u32]) -> Result<Option<ArrayRef>> {
-    let mut best: Option<(bool, f64, ArrayRef)> = None;
-    for (field, values) in table.schema().fields().iter().zip(table.columns()) {
+fn ordering(table: &RecordBatch, key: &[String], index: &[u32]) -> Result<Option<String>> {
+    let mut best: Option<(bool, f64, &str)> = None;
+    for (field, values) in table.schema_ref().fields().iter().zip(table.columns()) {
         let time = is_instant(field.data_type());
         if (!time && !field.data_type().is_integer()) || key.contains(field.name()) {
             continue;
@@ -224,10 +206,10 @@ fn ordering(table: &RecordBatch, key: &[String], index: &[u32]) -> Result<Option
         let enough = if time { share > 0.0 } else { share >= ORDERING };
         let better = best.as_ref().is_none_or(|(is_time, best, _)| (time, share) > (*is_time, *best));
         if enough && better {
-            best = Some((time, share, Arc::clone(values)));
+            best = Some((time, share, field.name()));
         }
     }
-    Ok(best.map(|(_, _, values)| values))
+    Ok(best.map(|(_, _, name)| name.to_owned()))
 }
 
 /// The share of siblings, beyond the first ones, whose value no sibling before them has.

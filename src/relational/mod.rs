@@ -7,6 +7,7 @@
 //! learn       a table and its parents ──► the rows that a model learns
 //! family      parents of a segment ──► their children: counts, rounds of siblings, matching, keys
 //! lookup      which row of a parent a key names
+//! order       rows put in another order
 //! degrees slots matching tree unique chains importance    the algorithms, over plain numbers
 //! ```
 
@@ -24,6 +25,7 @@ mod importance;
 mod learn;
 mod lookup;
 pub mod matching;
+mod order;
 mod relations;
 mod roles;
 pub mod slots;

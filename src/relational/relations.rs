@@ -90,6 +90,9 @@ pub struct Context {
     pub owner: TableEncoder,
     /// Whether rows know the sibling before them.
     pub siblings: bool,
+    /// The column of the table that siblings come in the order of; none: they come in the table's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
 }
 
 /// The children of a table by one foreign key.
@@ -175,6 +178,12 @@ impl Relations {
     #[must_use]
     pub fn tells(&self, reference: &Reference) -> bool {
         self.context.is_some() && matches!(reference.role, Role::Owner | Role::Matched(Some(_)))
+    }
+
+    /// Whether a column is part of a foreign key.
+    #[must_use]
+    pub fn refers(&self, column: &str) -> bool {
+        self.references.iter().any(|reference| reference.columns.iter().any(|name| name == column))
     }
 
     /// The foreign key whose parents own the rows.

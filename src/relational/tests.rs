@@ -138,6 +138,7 @@ fn family(kind: &dyn ModelKind, epochs: u32) -> (Family, u64, RecordBatch, Recor
     let stored = serde_json::to_string(&learned.relations).unwrap();
     let relations: Relations = serde_json::from_str(&stored).unwrap();
     assert_eq!(relations.joint(&learned.encoder).unwrap(), learned.joint);
+    assert_eq!(relations.context.as_ref().unwrap().order.as_deref(), Some("number"), "siblings come in its order");
     let rows = relations.rows;
     let family = Family::new(Arc::new(relations), learned.encoder, fitted.model, Noise::new(3, b"family")).unwrap();
     (family, rows, owners, goods)

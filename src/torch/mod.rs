@@ -10,7 +10,7 @@ pub use device::{DeviceKind, bf16_is_fast, resolve};
 pub(crate) use parameters::{Adam, Average, Parameters};
 pub(crate) use rows::{Element, Rows, RowsMut, by_kind};
 pub use threads::use_threads;
-pub(crate) use threads::{Team, overlapped};
+pub(crate) use threads::{Team, cores, overlapped};
 
 use crate::Result;
 use tch::{Device, Kind, Tensor};

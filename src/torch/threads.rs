@@ -2,6 +2,11 @@
 
 use crate::{Result, SynthError};
 
+/// The machine's cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Sets libtorch's intra-op threads for the calling thread: OpenMP and MKL keep this number per thread,
 /// so every blocking closure that calls libtorch begins with it.
 pub fn use_threads(threads: usize) {

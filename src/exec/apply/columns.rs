@@ -1,10 +1,15 @@
-//! How the columns of a table and of a model's table go together: by name.
+//! The columns of a table that a model is applied to, and what comes out of them.
 
 use super::{Action, ApplySpec};
-use crate::{Result, SynthError, encode::TableEncoder, relational::is_hidden};
+use crate::{
+    Result, SynthError,
+    encode::TableEncoder,
+    exec::columns::{cast_exact, shared, visible},
+    relational::is_hidden,
+};
 use arrow::{
-    array::{ArrayRef, new_null_array},
-    compute::{self, CastOptions, kernels::zip::zip},
+    array::ArrayRef,
+    compute::{is_not_null, kernels::zip::zip},
     datatypes::{DataType, Field, Schema, SchemaRef},
     record_batch::{RecordBatch, RecordBatchOptions},
 };
@@ -22,12 +27,6 @@ pub(super) struct Columns {
     pub(super) shared: Vec<(usize, usize)>,
     /// What comes out.
     pub(super) output: SchemaRef,
-}
-
-/// The columns of the model's table, without those that the model counts children in.
-fn visible(schema: &SchemaRef) -> SchemaRef {
-    let fields: Vec<_> = schema.fields().iter().filter(|field| !is_hidden(field.name())).cloned().collect();
-    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 impl Columns {
@@ -85,7 +84,7 @@ impl Columns {
     pub(super) fn filled(&self, given: &RecordBatch, drawn: &RecordBatch) -> Result<RecordBatch> {
         let fill = |given: &ArrayRef, drawn: &ArrayRef, name: &str| -> Result<ArrayRef> {
             let drawn = self.cast(drawn, given.data_type(), name)?;
-            Ok(zip(&compute::is_not_null(given)?, given, &drawn)?)
+            Ok(zip(&is_not_null(given)?, given, &drawn)?)
         };
         let mut columns: Vec<ArrayRef> = match self.action {
             Action::Complete { .. } => drawn.columns().to_vec(),
@@ -116,59 +115,4 @@ impl Columns {
     fn cast(&self, array: &ArrayRef, wanted: &DataType, name: &str) -> Result<ArrayRef> {
         cast_exact(self.function, array, wanted, name)
     }
-}
-
-/// Per column that `table` and the model's table have: its index in the one, and in the other. With `all`, the model's has to
-/// have every one; `argument` of `function` is what the table was given as.
-///
-/// # Errors
-/// No column in common; one of a type that cannot be cast; one that the model does not have.
-pub(in crate::exec) fn shared(
-    (function, argument): (&str, &str),
-    table: &Schema,
-    wanted: &SchemaRef,
-    (model, all): (&str, bool),
-) -> Result<Vec<(usize, usize)>> {
-    let mut shared = Vec::new();
-    let mut foreign = Vec::new();
-    for (at, field) in table.fields().iter().enumerate() {
-        let Some((column, wanted)) = wanted.column_with_name(field.name()) else {
-            foreign.push(field.name().as_str());
-            continue;
-        };
-        if !compute::can_cast_types(field.data_type(), wanted.data_type()) {
-            return Err(SynthError::Column {
-                column: field.name().clone(),
-                reason: format!("{function}: it is {}, the model's is {}", field.data_type(), wanted.data_type()),
-                way_out: "cast it in a view, or leave it out".to_owned(),
-            });
-        }
-        shared.push((at, column));
-    }
-    if shared.is_empty() || (!foreign.is_empty() && all) {
-        let names = visible(wanted).fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ");
-        return Err(SynthError::Argument {
-            function: function.to_owned(),
-            argument: argument.to_owned(),
-            given: match foreign.as_slice() {
-                [] => "a table without columns".to_owned(),
-                foreign => format!("a table with columns that `{model}` does not have: {}", foreign.join(", ")),
-            },
-            expected: format!("columns of the model: {names}"),
-        });
-    }
-    Ok(shared)
-}
-
-/// An exact cast for `function`; what does not fit is an error that names the column.
-pub(in crate::exec) fn cast_exact(function: &str, array: &ArrayRef, wanted: &DataType, name: &str) -> Result<ArrayRef> {
-    if array.data_type() == &DataType::Null {
-        return Ok(new_null_array(wanted, array.len()));
-    }
-    let exact = CastOptions { safe: false, ..CastOptions::default() };
-    compute::cast_with_options(array, wanted, &exact).map_err(|error| SynthError::Column {
-        column: name.to_owned(),
-        reason: format!("{function}: {} does not fit {wanted}: {error}", array.data_type()),
-        way_out: "cast it in a view, or leave it out".to_owned(),
-    })
 }

@@ -16,7 +16,6 @@ mod spec;
 mod stream;
 mod table;
 
-pub(super) use columns::{cast_exact, shared};
 pub use plan::ApplyExec;
 pub use related::ApplyRelatedExec;
 pub use spec::{Action, ApplySpec};

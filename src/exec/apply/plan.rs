@@ -1,9 +1,14 @@
 //! The physical plan.
 
-use super::{Action, ApplySpec, columns::Columns, stream::Job};
+use super::{
+    Action, ApplySpec,
+    columns::Columns,
+    stream::{Job, QUEUE},
+};
+use crate::exec::rows::sent;
 use datafusion::{
     common::{Statistics, assert_or_internal_err, internal_err, stats::Precision, tree_node::TreeNodeRecursion},
-    error::{DataFusionError, Result},
+    error::Result,
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr},
     physical_plan::{
@@ -11,10 +16,8 @@ use datafusion::{
         execution_plan::{Boundedness, EmissionType, SchedulingType},
         metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
         statistics::StatisticsArgs,
-        stream::RecordBatchStreamAdapter,
     },
 };
-use futures::TryStreamExt;
 use std::{fmt, sync::Arc};
 
 /// Applies a model to the rows of its input, in their order: noise is addressed by the number of the row.
@@ -118,14 +121,10 @@ impl ExecutionPlan for ApplyExec {
             columns: self.columns.clone(),
             input: Arc::clone(&self.input),
             projection: self.projection.clone(),
-            schema: self.schema(),
             context,
             metrics: BaselineMetrics::new(&self.metrics, partition),
         };
-        // Nothing happens before the first poll.
-        let start = async move { Ok::<_, DataFusionError>(job.stream()) };
-        let stream = futures::stream::once(start).try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
+        Ok(sent(self.schema(), QUEUE, |out| job.run(out)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

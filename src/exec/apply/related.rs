@@ -3,33 +3,29 @@
 use super::{Action, ApplySpec, columns::Columns};
 use crate::{
     Result as SynthResult,
-    exec::sample::{Input, family_of, planned_model},
+    exec::{
+        columns::as_learned,
+        rows::{Out, batches, collected, sent},
+        sample::{Input, by_reference, family_of, planned_model},
+    },
     models::SamplerSettings,
-    relational::{Asker, ParentRows},
+    relational::Asker,
     store::{Manifest, off_worker},
-};
-use arrow::{
-    array::{RecordBatch, RecordBatchOptions},
-    compute::concat_batches,
-    datatypes::{Field, Schema},
+    torch::cores,
 };
 use datafusion::{
     common::{Statistics, assert_or_internal_err, internal_err, tree_node::TreeNodeRecursion},
-    error::{DataFusionError, Result},
+    error::Result,
     execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryConsumer},
     physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr},
     physical_plan::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
-        collect_partitioned,
         execution_plan::{Boundedness, EmissionType, EvaluationType, SchedulingType},
         metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput},
         statistics::StatisticsArgs,
-        stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
     },
 };
-use futures::TryStreamExt;
 use std::{fmt, sync::Arc};
-use tokio::sync::mpsc::Sender;
 
 /// Batches that may wait for the consumer.
 const QUEUE: usize = 2;
@@ -67,46 +63,27 @@ impl ApplyRelatedExec {
         Ok(Self { spec, columns, manifest, input, parents, projection, properties, metrics })
     }
 
-    /// The columns of the rows that the model has, of its types.
-    fn of_model(&self, rows: &RecordBatch) -> SynthResult<RecordBatch> {
-        let arrays = self.columns.of_model(rows, self.manifest.schema())?;
-        let field = |&(_, column): &(usize, usize)| -> Field {
-            self.manifest.schema().field(column).clone().with_nullable(true)
-        };
-        let fields: Vec<Field> = self.columns.shared.iter().map(field).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?)
-    }
-
-    async fn run(self, context: Arc<TaskContext>, out: Sender<Result<RecordBatch>>) -> SynthResult<()> {
+    async fn run(self, context: Arc<TaskContext>, out: Out) -> SynthResult<()> {
         let metrics = BaselineMetrics::new(&self.metrics, 0);
         let reservation = MemoryConsumer::new("ApplyRelatedExec").register(context.memory_pool());
-        // In the table's order: partition after partition.
-        let parts = collect_partitioned(Arc::clone(&self.input), Arc::clone(&context)).await?;
-        let given = concat_batches(&self.input.schema(), parts.iter().flatten())?;
+        let given = collected(&self.input, &context).await?;
         reservation.try_grow(given.get_array_memory_size())?;
         let spec = &self.spec;
         let stored = planned_model(&spec.store, &spec.model, spec.version, &spec.content_hash).await?;
         let family = family_of(spec.seed, &stored)?;
-        let references = self.manifest.relations.as_ref().map_or(0, |relations| relations.references.len());
-        let mut parents: Vec<Option<ParentRows>> = vec![None; references];
-        for input in &self.parents {
-            let rows = input.collect(0, &context).await?;
-            reservation.try_grow(rows.rows.get_array_memory_size())?;
-            parents[input.reference] = Some(rows);
-        }
+        let parents = by_reference(&self.parents, &family, 0, &context).await?;
+        let held: usize = parents.iter().flatten().map(|parents| parents.rows.get_array_memory_size()).sum();
+        reservation.try_grow(held)?;
         reservation.try_grow(stored.model.sampler_memory())?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let settings = SamplerSettings {
             temperature: spec.temperature,
             candidates: spec.candidates,
-            ..SamplerSettings::new(spec.device, spec.threads.unwrap_or(cores))
+            ..SamplerSettings::new(spec.device, spec.threads.unwrap_or_else(cores))
         };
-        let asker = Asker { function: spec.function, argument: "table", unseen: spec.unseen };
-        let batch_rows = context.session_config().batch_size().max(1);
+        let asker = Asker { function: spec.function, argument: "table", unseen: spec.unseen, generated: false };
         let timer = metrics.elapsed_compute().timer();
         let work = move || {
-            let rows = self.of_model(&given)?;
+            let rows = as_learned(self.spec.function, &given, self.manifest.schema())?;
             let result = if self.spec.action == Action::LogProbability {
                 self.columns.judged(&given, family.judge(&rows, &parents, &settings, asker)?)?
             } else {
@@ -116,8 +93,7 @@ impl ApplyRelatedExec {
         };
         let result = off_worker(work).await?;
         timer.done();
-        for offset in (0..result.num_rows()).step_by(batch_rows) {
-            let part = result.slice(offset, batch_rows.min(result.num_rows() - offset));
+        for part in batches(result, &context) {
             if out.send(Ok(part.record_output(&metrics))).await.is_err() {
                 return Ok(());
             }
@@ -196,15 +172,8 @@ impl ExecutionPlan for ApplyRelatedExec {
         if partition != 0 {
             return internal_err!("{} has one partition, not {partition}", self.name());
         }
-        let (plan, schema) = (self.clone(), self.schema());
-        let start = async move {
-            let mut builder = RecordBatchReceiverStreamBuilder::new(schema, QUEUE);
-            let out = builder.tx();
-            builder.spawn(async move { plan.run(context, out).await.map_err(DataFusionError::from) });
-            Ok::<_, DataFusionError>(builder.build())
-        };
-        // Nothing happens before the first poll.
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), futures::stream::once(start).try_flatten())))
+        let plan = self.clone();
+        Ok(sent(self.schema(), QUEUE, move |out| plan.run(context, out)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

@@ -4,20 +4,22 @@ use super::{Action, ApplySpec, columns::Columns};
 use crate::{
     Result, SynthError,
     encode::{EncodedRows, TableEncoder},
-    exec::sample::planned_model,
+    exec::{
+        rows::{Out, batches},
+        sample::planned_model,
+    },
     models::{AnyOrderSampler, SamplerSettings, told},
     noise::{BLOCK_ROWS, Noise},
-    store::StoredModel,
+    store::{StoredModel, off_worker},
+    torch::cores,
 };
-use arrow::{compute::BatchCoalescer, datatypes::SchemaRef, record_batch::RecordBatch};
+use arrow::{compute::BatchCoalescer, record_batch::RecordBatch};
 use datafusion::{
-    error::{DataFusionError, Result as DataFusionResult},
-    execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryConsumer},
+    execution::{TaskContext, memory_pool::MemoryConsumer},
     physical_plan::{
         ExecutionPlan, ExecutionPlanProperties,
         execution_plan::reset_plan_states,
         metrics::{BaselineMetrics, RecordOutput},
-        stream::RecordBatchReceiverStreamBuilder,
     },
 };
 use futures::TryStreamExt;
@@ -25,7 +27,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// Blocks that may wait, on either side of the model.
-const QUEUE: usize = 2;
+pub(super) const QUEUE: usize = 2;
 
 /// What is to run.
 #[derive(Debug, Clone)]
@@ -34,28 +36,22 @@ pub(super) struct Job {
     pub(super) columns: Columns,
     pub(super) input: Arc<dyn ExecutionPlan>,
     pub(super) projection: Vec<usize>,
-    pub(super) schema: SchemaRef,
     pub(super) context: Arc<TaskContext>,
     pub(super) metrics: BaselineMetrics,
 }
 
 impl Job {
-    /// The rows. Dropping the stream stops the work within a block.
-    pub(super) fn stream(self) -> SendableRecordBatchStream {
-        let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), QUEUE);
+    /// Sends the rows. Where nobody listens any more, the work stops within a block.
+    pub(super) async fn run(self, out: Out) -> Result<()> {
         let (blocks, waiting) = channel(QUEUE);
-        let out = builder.tx();
         let reader = self.clone();
-        builder.spawn(async move { Ok(reader.read(blocks).await?) });
-        builder.spawn(async move {
+        let model = async move {
             let spec = &self.spec;
             let stored = planned_model(&spec.store, &spec.model, spec.version, &spec.content_hash).await?;
-            tokio::task::spawn_blocking(move || self.run(&stored, waiting, &out))
-                .await
-                .map_err(|error| DataFusionError::External(Box::new(error)))??;
-            Ok(())
-        });
-        builder.build()
+            off_worker(move || self.apply(&stored, waiting, &out)).await
+        };
+        tokio::try_join!(reader.read(blocks), model)?;
+        Ok(())
     }
 
     /// Cuts the table's rows, in its order, into blocks; again and again, if more rows are asked for than it has.
@@ -101,37 +97,29 @@ impl Job {
         Ok(())
     }
 
-    fn run(
-        &self,
-        stored: &StoredModel,
-        mut blocks: Receiver<RecordBatch>,
-        out: &Sender<DataFusionResult<RecordBatch>>,
-    ) -> Result<()> {
+    fn apply(&self, stored: &StoredModel, mut blocks: Receiver<RecordBatch>, out: &Out) -> Result<()> {
         let (spec, encoder) = (&self.spec, &stored.manifest.encoder);
         let mut encoded = EncodedRows::with_capacity(encoder.layout(), BLOCK_ROWS);
         let reservation = MemoryConsumer::new("ApplyExec").register(self.context.memory_pool());
         reservation.try_resize(stored.model.sampler_memory() + encoded.memory_size())?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let settings = SamplerSettings {
             temperature: spec.temperature,
             // Who has a null filled wants no null for it.
             never: if spec.action == Action::Impute { encoder.null_codes() } else { Vec::new() },
             candidates: spec.candidates,
-            ..SamplerSettings::new(spec.device, spec.threads.unwrap_or(cores))
+            ..SamplerSettings::new(spec.device, spec.threads.unwrap_or_else(cores))
         };
         let mut sampler = stored.model.any_order_sampler(&settings)?;
         let noise = Noise::new(spec.seed, spec.content_hash.as_bytes());
         let mut number = 0;
-        let batch_rows = self.context.session_config().batch_size().max(1);
         while let Some(given) = blocks.blocking_recv() {
             let timer = self.metrics.elapsed_compute().timer();
             let rows = self.block(encoder, &mut *sampler, (number, &given), &noise, &mut encoded)?;
             timer.done();
             number += 1;
             let rows = rows.project(&self.projection)?;
-            for offset in (0..rows.num_rows()).step_by(batch_rows) {
-                let batch = rows.slice(offset, batch_rows.min(rows.num_rows() - offset)).record_output(&self.metrics);
-                if out.blocking_send(Ok(batch)).is_err() {
+            for batch in batches(rows, &self.context) {
+                if out.blocking_send(Ok(batch.record_output(&self.metrics))).is_err() {
                     return Ok(());
                 }
             }

@@ -5,7 +5,8 @@ use crate::{
     Result, SynthError,
     encode::TableEncoder,
     exec::{
-        sample::{Parents, SampleSpec, plan_parents, whole_keys},
+        columns::whole_keys,
+        sample::{Parents, SampleSpec, plan_parents},
         source::ordered_scan,
     },
     store::Manifest,

@@ -4,23 +4,23 @@ use super::{
     Destination, FUNCTION, GenerateSpec, files,
     rows::{self, Extent, Report},
 };
-use crate::{Result as SynthResult, SynthError, store::Manifest};
-use arrow::record_batch::RecordBatch;
+use crate::{
+    Result as SynthResult, SynthError,
+    exec::rows::{Out, sent},
+    store::Manifest,
+};
 use datafusion::{
     common::{Statistics, assert_or_internal_err, internal_err, stats::Precision, tree_node::TreeNodeRecursion},
-    error::{DataFusionError, Result},
+    error::Result,
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr},
     physical_plan::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
         execution_plan::{Boundedness, EmissionType, SchedulingType},
         statistics::StatisticsArgs,
-        stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
     },
 };
-use futures::TryStreamExt;
 use std::{fmt, sync::Arc, time::Instant};
-use tokio::sync::mpsc::Sender;
 
 /// A table to write.
 #[derive(Debug, Clone)]
@@ -127,16 +127,7 @@ impl ExecutionPlan for GenerateExec {
             return internal_err!("GenerateExec has one partition, not {partition}");
         }
         let work = Work { plan: self.clone(), context };
-        let schema = self.schema();
-        let start = async move {
-            let mut builder = RecordBatchReceiverStreamBuilder::new(schema, 1);
-            let out = builder.tx();
-            builder.spawn(async move { work.run(&out).await.map_err(DataFusionError::from) });
-            Ok::<_, DataFusionError>(builder.build())
-        };
-        // Nothing happens before the first poll.
-        let stream = futures::stream::once(start).try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
+        Ok(sent(self.schema(), 1, |out| work.run(out)))
     }
 }
 
@@ -154,7 +145,7 @@ struct Work {
 }
 
 impl Work {
-    async fn run(self, out: &Sender<Result<RecordBatch>>) -> SynthResult<()> {
+    async fn run(self, out: Out) -> SynthResult<()> {
         let steps = self.steps().await?;
         for (target, step) in self.plan.targets.iter().zip(steps) {
             let name = target.manifest.name.as_str();

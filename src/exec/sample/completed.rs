@@ -2,9 +2,12 @@
 
 use super::{CompleteExec, Parents, SampleSpec, related::plan_completed};
 use crate::{
-    Result, SynthError,
+    Result,
     encode::Unseen,
-    exec::{apply::shared, source::ordered_scan},
+    exec::{
+        columns::{shared, whole_keys},
+        source::ordered_scan,
+    },
     store::Manifest,
 };
 use arrow::datatypes::SchemaRef;
@@ -47,32 +50,6 @@ impl CompletedTable {
         whole_keys(("synth_sample", "given"), &schema, &manifest)?;
         Ok(Self { spec, manifest, parents, reference, given, unseen })
     }
-}
-
-/// Refuses a table, which `argument` of `function` gave, that has a part of a foreign key of the model's without the rest.
-pub(in crate::exec) fn whole_keys(
-    (function, argument): (&str, &str),
-    schema: &SchemaRef,
-    manifest: &Manifest,
-) -> Result<()> {
-    let has = |name: &String| schema.field_with_name(name).is_ok();
-    let keys: Vec<&Vec<String>> =
-        manifest.relations.iter().flat_map(|relations| &relations.references).map(|key| &key.columns).collect();
-    for field in schema.fields() {
-        let mut of = keys.iter().filter(|key| key.contains(field.name())).peekable();
-        if let Some(key) = of.peek().map(|key| key.join(", "))
-            && !of.any(|key| key.iter().all(has))
-        {
-            let what = format!("`{}`, a part of the foreign key ({key}), without the rest", field.name());
-            return Err(SynthError::Argument {
-                function: function.to_owned(),
-                argument: argument.to_owned(),
-                given: what,
-                expected: "all of its columns, or none".to_owned(),
-            });
-        }
-    }
-    Ok(())
 }
 
 #[async_trait]

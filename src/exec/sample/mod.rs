@@ -24,12 +24,11 @@ mod table;
 
 pub use codec::SynthPhysicalCodec;
 pub use completed::CompletedTable;
-pub(super) use completed::whole_keys;
 pub use given::{Given, Sieve, Wanted};
 pub use parents::{Parent, Parents};
 pub use plan::SampleExec;
 pub use related::{AdoptExec, CompleteExec, RelatedExec};
-pub(super) use related::{Input, family_of, plan_parents, segment_rows};
+pub(super) use related::{Input, by_reference, family_of, plan_parents, segment_rows};
 pub use schema::ROW_ID;
 pub use sift::SiftExec;
 pub use spec::SampleSpec;

@@ -1,6 +1,7 @@
 //! The physical plan of a sample.
 
 use super::{SampleSpec, range, schema::ROW_ID, stream};
+use crate::torch::cores;
 use arrow::{compute::SortOptions, datatypes::SchemaRef};
 use datafusion::{
     common::{ColumnStatistics, ScalarValue, Statistics, internal_err, stats::Precision, tree_node::TreeNodeRecursion},
@@ -244,16 +245,15 @@ impl ExecutionPlan for SampleExec {
         let Some(rows) = self.range(partition) else {
             return internal_err!("no partition {partition} in {self:?}");
         };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let worker = stream::Worker {
             spec: self.spec.clone(),
             schema: self.schema(),
             projection: self.projection.clone(),
             rows,
             partition,
-            threads: self.spec.threads.unwrap_or_else(|| (cores / self.partitions).max(1)),
+            threads: self.spec.threads.unwrap_or_else(|| (cores() / self.partitions).max(1)),
         };
-        Ok(worker.stream(&context, &self.metrics))
+        Ok(worker.stream(context, &self.metrics))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

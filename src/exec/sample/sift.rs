@@ -1,6 +1,7 @@
 //! The plan of rows under a condition that the model cannot be told.
 
 use super::{SampleSpec, Sieve};
+use crate::torch::cores;
 use arrow::{
     array::{Array, AsArray, RecordBatch, RecordBatchOptions},
     compute::filter_record_batch,
@@ -170,14 +171,13 @@ impl Search {
     }
 
     fn stream(self, context: &Arc<TaskContext>) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let windows = 0..self.plan.rows.properties().output_partitioning().partition_count();
         let (plan, context) = (self.plan.clone(), Arc::clone(context));
         let look = move |window| {
             let task = SpawnedTask::spawn(plan.clone().window(window, Arc::clone(&context)));
             async move { task.join().await.map_err(|error| DataFusionError::External(Box::new(error)))? }
         };
-        let windows = futures::stream::iter(windows).map(look).buffered(cores);
+        let windows = futures::stream::iter(windows).map(look).buffered(cores());
         let batches = futures::stream::try_unfold((self, Box::pin(windows)), |(mut search, mut windows)| async move {
             if search.left == 0 {
                 return Ok(None);

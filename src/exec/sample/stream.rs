@@ -8,8 +8,9 @@ use super::{
 use crate::{
     Result, SynthError,
     encode::EncodedRows,
+    exec::rows::{Out, batches, sent},
     noise::{BLOCK_ROWS, Noise, blocks},
-    store::StoredModel,
+    store::{StoredModel, off_worker},
     torch::resolve,
 };
 use arrow::{
@@ -18,20 +19,14 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 use datafusion::{
-    error::{DataFusionError, Result as DataFusionResult},
     execution::{
         SendableRecordBatchStream, TaskContext,
         memory_pool::{MemoryConsumer, MemoryReservation},
     },
-    physical_plan::{
-        metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, RecordOutput, Time},
-        stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
-    },
+    physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, RecordOutput, Time},
 };
-use futures::TryStreamExt;
 use parking_lot::Mutex;
 use std::{ops::Range, sync::Arc};
-use tokio::sync::mpsc::Sender;
 
 /// Batches that may wait for the consumer, per partition.
 const QUEUE: usize = 2;
@@ -79,38 +74,28 @@ impl Metrics {
 }
 
 impl Worker {
-    /// The partition's rows. Nothing happens before the first poll.
-    pub(super) fn stream(self, context: &TaskContext, metrics: &ExecutionPlanMetricsSet) -> SendableRecordBatchStream {
+    /// The partition's rows: loads the model, then generates on a blocking thread; dropping the stream stops it at the next block.
+    pub(super) fn stream(
+        self,
+        context: Arc<TaskContext>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> SendableRecordBatchStream {
         let metrics = Metrics::new(metrics, self.partition);
         let reservation =
             MemoryConsumer::new(format!("SampleExec[{}]", self.partition)).register(context.memory_pool());
-        let batch_rows = context.session_config().batch_size().max(1);
-        let schema = Arc::clone(&self.schema);
-        let start = async move { Ok::<_, DataFusionError>(self.start(batch_rows, reservation, metrics)) };
-        Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(start).try_flatten()))
-    }
-
-    /// Loads the model, then generates on a blocking thread; dropping the stream stops it at the next block.
-    fn start(self, batch_rows: usize, reservation: MemoryReservation, metrics: Metrics) -> SendableRecordBatchStream {
-        let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), QUEUE);
-        let out = builder.tx();
-        builder.spawn(async move {
+        sent(Arc::clone(&self.schema), QUEUE, move |out| async move {
             let (sources, columns) = sources(&self.projection, self.spec.row_id);
             // Row numbers and counts need no model.
             let stored = if columns.is_empty() { None } else { Some(self.spec.stored().await?) };
             let generate = move || {
-                let mut job = Job { worker: self, sources, columns, batch_rows, out, reservation, metrics };
+                let mut job = Job { worker: self, sources, columns, context, out, reservation, metrics };
                 match stored {
                     Some(stored) => job.generate(&stored),
                     None => job.number(),
                 }
             };
-            tokio::task::spawn_blocking(generate)
-                .await
-                .map_err(|error| DataFusionError::External(Box::new(error)))??;
-            Ok(())
-        });
-        builder.build()
+            off_worker(generate).await
+        })
     }
 }
 
@@ -118,8 +103,8 @@ struct Job {
     worker: Worker,
     sources: Vec<Source>,
     columns: Vec<usize>,
-    batch_rows: usize,
-    out: Sender<DataFusionResult<RecordBatch>>,
+    context: Arc<TaskContext>,
+    out: Out,
     reservation: MemoryReservation,
     metrics: Metrics,
 }
@@ -193,8 +178,7 @@ impl Job {
             .collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let block = RecordBatch::try_new_with_options(Arc::clone(&self.worker.schema), columns, &options)?;
-        for offset in (0..rows).step_by(self.batch_rows) {
-            let batch = block.slice(offset, self.batch_rows.min(rows - offset));
+        for batch in batches(block, &self.context) {
             let batch = batch.record_output(&self.metrics.baseline);
             let timer = self.metrics.waiting.timer();
             let sent = self.out.blocking_send(Ok(batch));

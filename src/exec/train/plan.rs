@@ -7,18 +7,17 @@ use super::{
     scan::Scan,
     schema::{SchemaData, SchemaPlan},
 };
-use crate::{Result as SynthResult, schema::TableName, store::ModelStore};
+use crate::{Result as SynthResult, exec::rows::sent, schema::TableName, store::ModelStore};
 use chrono::{DateTime, Utc};
 use datafusion::{
     common::{Statistics, assert_or_internal_err, internal_err, stats::Precision, tree_node::TreeNodeRecursion},
-    error::{DataFusionError, Result},
+    error::Result,
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr},
     physical_plan::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
         execution_plan::{Boundedness, EmissionType, SchedulingType},
         statistics::StatisticsArgs,
-        stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
     },
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -165,23 +164,14 @@ impl ExecutionPlan for TrainExec {
             })
             .collect();
         let targets: Vec<TableName> = self.targets.iter().map(|target| target.full_name.clone()).collect();
-        let schema = self.schema();
-        let start = async move {
-            let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&schema), 1);
-            let out = builder.tx();
-            builder.spawn(async move {
-                if let Some(related) = related {
-                    related.check(&targets).await.map_err(DataFusionError::from)?;
-                }
-                let (width, jobs) = side_by_side(resumed(jobs).await.map_err(DataFusionError::from)?);
-                let run = async |job: Job| job.run(&out).await.map_err(DataFusionError::from);
-                stream::iter(jobs).map(Ok).try_for_each_concurrent(width, run).await
-            });
-            Ok::<_, DataFusionError>(builder.build())
-        };
-        // Nothing happens before the first poll.
-        let stream = futures::stream::once(start).try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
+        Ok(sent(self.schema(), 1, |out| async move {
+            if let Some(related) = related {
+                related.check(&targets).await?;
+            }
+            let (width, jobs) = side_by_side(resumed(jobs).await?);
+            let run = async |job: Job| job.run(&out).await;
+            stream::iter(jobs).map(Ok).try_for_each_concurrent(width, run).await
+        }))
     }
 }
 

@@ -1,12 +1,12 @@
 //! Rows that no model generated: how many children its model would give them.
 
-use super::{Draft, Family, ParentRows, Segment, no_column, segment::Chunk};
+use super::{Draft, Family, ParentRows, Segment, no_column};
 use crate::{
     Result, SynthError,
     encode::{EncodedRows, KnownCodes, Unseen},
     models::SamplerSettings,
     noise::{BLOCK_ROWS, blocks},
-    relational::{NONE, child_counts, degree_column},
+    relational::{NONE, child_counts, degree_column, order::Order},
 };
 use arrow::{
     array::{ArrayRef, RecordBatch, UInt32Array},
@@ -28,23 +28,21 @@ impl Family {
         settings: &SamplerSettings,
     ) -> Result<Vec<ArrayRef>> {
         let count = rows.num_rows();
-        let none = vec![NONE; count];
-        let index = owner.map_or(none.as_slice(), |(_, index)| index);
-        // Siblings side by side, those without an owner last.
-        let mut order: Vec<u32> = (0..count as u32).collect();
-        order.sort_by_key(|&row| index[row as usize]);
-        let known = self.known_of(rows, &UInt32Array::from(order.clone()))?;
+        let order = match (owner, &self.relations.context) {
+            (Some((_, index)), Some(context)) => Order::under_owners(rows, context.order.as_deref(), index)?,
+            _ => Order::from((0..count as u32).collect::<Vec<_>>()),
+        };
+        let known = self.known_of(rows, &order.indices())?;
         let noise = self.noise.part("adopted");
         let mut sampler = self.model.any_order_sampler(settings)?;
         let own = if let Some(context) = &self.relations.context {
             let (owner, index) =
                 owner.ok_or_else(|| SynthError::Internal("rows that depend on an owner without one".to_owned()))?;
-            let mut degrees = child_counts(index, owner.rows.num_rows());
-            let context = self.context(&context.owner, owner, &degrees)?;
-            degrees.push(index.iter().filter(|&&row| row == NONE).count() as u32);
-            let chunk = Chunk { owners: 0..degrees.len(), rows: 0..count as u64 };
-            let segment =
-                Segment { number: 0, rows: count as u64, parents: Vec::new(), degrees, context, chunks: Vec::new() };
+            let mut segment = Segment::new(0, count as u64);
+            segment.degrees = child_counts(index, owner.rows.num_rows());
+            segment.context = self.context(&context.owner, owner, &segment.degrees)?;
+            segment.degrees.push(index.iter().filter(|&&row| row == NONE).count() as u32);
+            let chunk = segment.all();
             let mut draft = Draft::new(&segment, &chunk);
             let first = self.joint.own.start;
             let known: Vec<_> = known.into_iter().map(|(at, codes)| (first + at, codes)).collect();
@@ -68,12 +66,10 @@ impl Family {
         };
         let names: Vec<String> = (0..self.relations.children.len()).map(degree_column).collect();
         let drawn = self.decode(&own, 0, &names, &BTreeMap::new())?;
-        let mut back = vec![0u32; count];
-        order.iter().enumerate().for_each(|(place, &row)| back[row as usize] = place as u32);
-        let back = UInt32Array::from(back);
+        let places = order.places();
         let degrees = names.iter().map(|name| {
             let degrees = drawn.column_by_name(name).ok_or_else(|| no_column(name))?;
-            Ok(take(degrees, &back, None)?)
+            Ok(take(degrees, &places, None)?)
         });
         degrees.collect()
     }
@@ -86,10 +82,9 @@ impl Family {
 
     /// The columns of `rows` that are the model's own, by their place in the encoder's schema, as what they are there.
     pub(super) fn own_values(&self, rows: &RecordBatch) -> Result<(Vec<usize>, Vec<ArrayRef>)> {
-        let of_key = |name: &String| self.relations.references.iter().any(|key| key.columns.contains(name));
         let (mut columns, mut arrays) = (Vec::new(), Vec::new());
         for (at, field) in self.encoder.schema().fields().iter().enumerate() {
-            if let Some(values) = rows.column_by_name(field.name()).filter(|_| !of_key(field.name())) {
+            if let Some(values) = rows.column_by_name(field.name()).filter(|_| !self.relations.refers(field.name())) {
                 columns.push(at);
                 arrays.push(cast(values, field.data_type())?);
             }

@@ -16,10 +16,10 @@ use crate::{
     encode::{Among, EncodedRows, KnownCodes, MayEqual, SubColumnData, UNKNOWN, Unseen, hash::FixedState},
     models::{AnyOrderSampler, SamplerSettings, told, weights::place_of_logs},
     noise::{BLOCK_ROWS, Noise, blocks},
-    relational::{NONE, Reference, Unique, any_null, child_counts, look_up, row_converter},
+    relational::{NONE, Reference, Unique, any_null, child_counts, look_up, order::Order, row_converter},
 };
 use arrow::{
-    array::{ArrayRef, RecordBatch, UInt32Array},
+    array::{ArrayRef, RecordBatch},
     compute::{is_not_null, kernels::zip::zip, take},
     util::display::array_value_to_string,
 };
@@ -62,6 +62,8 @@ pub struct Asker {
     pub argument: &'static str,
     /// Whether they are an error, or as good as unknown.
     pub unseen: Unseen,
+    /// Whether models generate the parents for which no table stands.
+    pub generated: bool,
 }
 
 /// What rows are completed with.
@@ -119,10 +121,7 @@ impl Family {
         asked.give_equal(&drawn, self.joint.layout.given)?;
 
         // Siblings side by side, those without an owner last.
-        let mut order: Vec<u32> = (0..rows as u32).collect();
-        order.sort_by_key(|&row| (chosen[row as usize].owner, chosen[row as usize].number, row));
-        let mut back = vec![0u32; rows];
-        (0..).zip(&order).for_each(|(place, &row)| back[row as usize] = place);
+        let order = Order::by(rows, |row| (chosen[row].owner, chosen[row].number));
         let owners: Vec<u32> = chosen.iter().map(|place| place.owner).collect();
         segment.degrees = child_counts(&owners, segment.degrees.len().max(1));
         let start = first % (segment.rows.saturating_sub(rows as u64) + 1);
@@ -130,9 +129,8 @@ impl Family {
         let segment = &*segment;
         let mut draft = Draft::new(segment, &chunk);
         // None of a reference that no row names.
-        let sorted = |named: &Vec<u32>| order.iter().filter_map(|&row| named.get(row as usize).copied()).collect();
-        draft.named = named.iter().map(sorted).collect();
-        draft.drawn = drawn.iter().map(|codes| in_order(codes, &order)).collect();
+        draft.named = named.iter().map(|named| order.put(named)).collect();
+        draft.drawn = drawn.iter().map(|codes| in_order(codes, order.rows())).collect();
         self.match_parents(&mut draft, rows, &noise)?;
 
         // Parents are as like those wished for as there are any: rows stay as they were drawn, given theirs.
@@ -144,9 +142,9 @@ impl Family {
         let names: Vec<String> = self.relations.schema.fields().iter().map(|field| field.name().clone()).collect();
         let decoded = self.decode(&own, first, &names, &asked.values)?;
         let drawn = self.assemble(&mut draft, &decoded, &names, (first, rows), &noise)?.rows;
-        let back = UInt32Array::from(back);
+        let places = order.places();
         let column = |(name, drawn): (&String, &ArrayRef)| -> Result<ArrayRef> {
-            let drawn = take(drawn, &back, None)?;
+            let drawn = take(drawn, &places, None)?;
             Ok(match given.column_by_name(name) {
                 Some(given) => zip(&is_not_null(given)?, given, &drawn)?,
                 None => drawn,
@@ -245,7 +243,7 @@ impl Family {
         if self.relations.context.is_none() {
             return Ok(Vec::new());
         }
-        let chunk = Chunk { owners: 0..segment.degrees.len(), rows: 0..segment.rows };
+        let chunk = segment.all();
         let mut draft = Draft::new(segment, &chunk);
         self.rounds(sampler, &mut draft, &self.noise.part("places"), &[])?;
         Ok(draft.drawn)
@@ -389,13 +387,12 @@ impl Given {
     }
 
     /// The same, of the rows `order`.
-    pub(super) fn in_order(self, order: &[u32]) -> Result<Self> {
-        let codes = |codes: Vec<u32>| order.iter().map(|&row| codes[row as usize]).collect();
-        let all: Vec<usize> = order.iter().map(|&row| row as usize).collect();
-        let rows = UInt32Array::from(order.to_vec());
+    pub(super) fn in_order(self, order: &Order) -> Result<Self> {
+        let all: Vec<usize> = order.rows().iter().map(|&row| row as usize).collect();
+        let rows = order.indices();
         let values = self.values.into_iter().map(|(at, values)| Ok((at, take(&values, &rows, None)?)));
         Ok(Self {
-            known: self.known.into_iter().map(|(at, known)| (at, codes(known))).collect(),
+            known: self.known.into_iter().map(|(at, known)| (at, order.put(&known))).collect(),
             told: self.told.iter().map(|told| told.take(&all)).collect(),
             may_equal: self.may_equal.iter().map(|may| may.take(&all)).collect(),
             values: values.collect::<Result<_>>()?,
@@ -436,13 +433,12 @@ fn unknown_parent(given: &RecordBatch, reference: &Reference, (row, first): (usi
         function: asker.function.to_owned(),
         argument: asker.argument.to_owned(),
         given: format!("({columns}) = ({values}) in row {number}"),
-        expected: match asker.argument {
-            "given" => format!(
+        expected: if asker.generated {
+            format!(
                 "keys of `{parent}`: of the rows that its model generates, or of a table (parent => 'my_table AS {parent}')"
-            ),
-            _ => {
-                format!("keys of the table `{parent}`, or of one that stands for it (parent => 'my_table AS {parent}')")
-            }
+            )
+        } else {
+            format!("keys of the table `{parent}`, or of one that stands for it (parent => 'my_table AS {parent}')")
         },
     }
 }

@@ -3,34 +3,24 @@
 //! Rows are asked about as they were learned: under their owners, siblings in order, each given its owner, the row before it and
 //! what it knows of the other parents that it names. What a sibling lacks is drawn before the next one is asked about.
 
-use super::{
-    Asker, Draft, Family, ParentRows, Segment,
-    complete::Given,
-    segment::{Chunk, Parents},
-};
+use super::{Asker, Draft, Family, ParentRows, Segment, complete::Given, segment::Parents};
 use crate::{
     Result, SynthError,
     models::{SamplerSettings, told},
-    relational::{NONE, child_counts, learn::under_owners},
+    relational::{NONE, child_counts, order::Order},
 };
 use arrow::{
-    array::{ArrayRef, RecordBatch, UInt32Array},
+    array::{ArrayRef, RecordBatch},
     compute::{cast, is_not_null, kernels::zip::zip, take},
 };
 
 /// Rows under their owners.
 struct Kin {
     segment: Segment,
-    /// The table's row of each.
-    order: Vec<u32>,
+    /// Which of the table's rows each is.
+    order: Order,
     /// What is known of them.
     given: Given,
-}
-
-impl Kin {
-    fn chunk(&self) -> Chunk {
-        Chunk { owners: 0..self.segment.degrees.len(), rows: 0..self.segment.rows }
-    }
 }
 
 impl Family {
@@ -52,7 +42,7 @@ impl Family {
         let never = self.encoder.null_codes().into_iter().map(|(subcolumn, code)| (first + subcolumn, code)).collect();
         let mut sampler = self.model.any_order_sampler(&SamplerSettings { never, ..settings.clone() })?;
         let noise = self.noise.part("filled");
-        let chunk = kin.chunk();
+        let chunk = kin.segment.all();
         let mut draft = Draft::new(&kin.segment, &chunk);
         let mut equal = vec![vec![false; rows.num_rows()]; kin.given.may_equal.len()];
         self.each_part(&mut draft, &kin.given.known, |block, part, question, out| {
@@ -68,14 +58,11 @@ impl Family {
         let schema = rows.schema();
         let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         let drawn = self.decode(&self.own_codes(&draft, rows.num_rows()), 0, &names, &values)?;
-        let mut back = vec![0u32; kin.order.len()];
-        (0..).zip(&kin.order).for_each(|(place, &row)| back[row as usize] = place);
-        let back = UInt32Array::from(back);
-        let of_key = |name: &String| self.relations.references.iter().any(|key| key.columns.contains(name));
+        let places = kin.order.places();
         let filled = names.iter().zip(rows.columns()).map(|(name, values)| -> Result<ArrayRef> {
-            match drawn.column_by_name(name).filter(|_| !of_key(name)) {
+            match drawn.column_by_name(name).filter(|_| !self.relations.refers(name)) {
                 Some(drawn) => {
-                    Ok(zip(&is_not_null(values)?, values, &cast(&take(drawn, &back, None)?, values.data_type())?)?)
+                    Ok(zip(&is_not_null(values)?, values, &cast(&take(drawn, &places, None)?, values.data_type())?)?)
                 }
                 None => Ok(values.clone()),
             }
@@ -98,7 +85,7 @@ impl Family {
         let kin = self.kin(rows, parents, asker)?;
         let mut sampler = self.model.any_order_sampler(settings)?;
         let noise = self.noise.part("judged");
-        let chunk = kin.chunk();
+        let chunk = kin.segment.all();
         let mut draft = Draft::new(&kin.segment, &chunk);
         let mut logs = vec![0f64; rows.num_rows()];
         let Kin { given, order, .. } = &kin;
@@ -107,7 +94,7 @@ impl Family {
             let told: Vec<_> = given.told.iter().map(|told| told.take(&part)).collect();
             let may_equal: Vec<_> = given.may_equal.iter().map(|may| may.take(&part)).collect();
             let judged = told::log_probability(&mut *sampler, &told, &may_equal, question.clone())?;
-            part.iter().zip(judged).for_each(|(&row, log)| logs[order[row] as usize] = log);
+            part.iter().zip(judged).for_each(|(&row, log)| logs[order.rows()[row] as usize] = log);
             // The next sibling is to know all of this one.
             given.draw(&mut *sampler, &part, question, (block, &noise), out)?;
             Ok(())
@@ -124,30 +111,23 @@ impl Family {
             let attributes = self.attributes(reference, &given.rows)?;
             Ok(Some(Parents { rows: given.rows.clone(), slots: None, attributes }))
         };
-        let mut segment = Segment {
-            number: 0,
-            rows: count as u64,
-            parents: relations.references.iter().zip(parents).map(of_reference).collect::<Result<_>>()?,
-            degrees: Vec::new(),
-            context: Vec::new(),
-            chunks: Vec::new(),
-        };
+        let mut segment = Segment::new(0, count as u64);
+        segment.parents = relations.references.iter().zip(parents).map(of_reference).collect::<Result<_>>()?;
         let named = self.named(rows, &segment, (0, asker))?;
-        let mut order: Vec<u32> = (0..count as u32).collect();
+        let mut order = Order::from((0..count as u32).collect::<Vec<_>>());
         let mut alone = count;
-        if let (Some(context), Some((at, reference))) = (&relations.context, relations.owner()) {
+        if let (Some(context), Some((at, _))) = (&relations.context, relations.owner()) {
             let (Some(owners), Some(index)) = (&parents[at], named.get(at).filter(|named| named.len() == count)) else {
                 return Err(SynthError::Internal("rows that depend on an owner without one".to_owned()));
             };
-            order = under_owners(rows, &reference.columns, index)?.values().to_vec();
+            order = Order::under_owners(rows, context.order.as_deref(), index)?;
             segment.degrees = child_counts(index, owners.rows.num_rows());
             segment.context = self.context(&context.owner, owners, &segment.degrees)?;
             alone = index.iter().filter(|&&owner| owner == NONE).count();
         }
         segment.degrees.push(alone as u32);
         let mut given = self.given(rows, &[], &segment, asker)?.in_order(&order)?;
-        let in_order = |named: &Vec<u32>| order.iter().filter_map(|&row| named.get(row as usize).copied()).collect();
-        let named: Vec<Vec<u32>> = named.iter().map(in_order).collect();
+        let named: Vec<Vec<u32>> = named.iter().map(|named| order.put(named)).collect();
         given.known.extend(self.known_attributes(&segment, &named));
         Ok(Kin { segment, order, given })
     }

@@ -102,6 +102,12 @@ impl Family {
         Ok(Self { relations, joint, encoder, model, noise })
     }
 
+    /// How many foreign keys the table has.
+    #[must_use]
+    pub fn references(&self) -> usize {
+        self.relations.references.len()
+    }
+
     /// What runs the model.
     ///
     /// # Errors

@@ -64,14 +64,7 @@ impl Family {
     /// Parents that are missing, or of other columns than those learned from.
     pub fn segment(&self, number: u64, rows: u64, parents: Vec<Option<ParentRows>>) -> Result<Segment> {
         let relations = &*self.relations;
-        let mut segment = Segment {
-            number,
-            rows,
-            parents: Vec::with_capacity(parents.len()),
-            degrees: Vec::new(),
-            context: Vec::new(),
-            chunks: Vec::new(),
-        };
+        let mut segment = Segment::new(number, rows);
         let unit = rows as f64 / relations.rows.max(1) as f64;
         for (at, (reference, given)) in relations.references.iter().zip(parents).enumerate() {
             let Some(given) = given else {
@@ -176,7 +169,7 @@ impl Family {
 
     fn chunks(&self, segment: &Segment) -> Vec<Chunk> {
         if self.whole() {
-            return vec![Chunk { owners: 0..segment.degrees.len(), rows: 0..segment.rows }];
+            return vec![segment.all()];
         }
         let mut chunks = Vec::new();
         let (mut owner, mut row) = (0, 0);
@@ -206,6 +199,17 @@ impl ParentRows {
 }
 
 impl Segment {
+    /// Of `rows` rows, nothing known of their parents.
+    pub(super) fn new(number: u64, rows: u64) -> Self {
+        let (parents, degrees, context, chunks) = Default::default();
+        Self { number, rows, parents, degrees, context, chunks }
+    }
+
+    /// All its rows.
+    pub(super) fn all(&self) -> Chunk {
+        Chunk { owners: 0..self.degrees.len(), rows: 0..self.rows }
+    }
+
     /// The parts that its rows are generated in, in order.
     #[must_use]
     pub fn chunks(&self) -> &[Chunk] {

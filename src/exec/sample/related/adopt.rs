@@ -3,13 +3,15 @@
 use super::{super::SampleSpec, shared::family_of};
 use crate::{
     Result as SynthResult, SynthError,
+    exec::rows::collected,
     models::SamplerSettings,
     relational::{NONE, ParentRows, by_key, degree_column, look_up, owner_column},
     store::{StoredModel, off_worker},
+    torch::cores,
 };
 use arrow::{
     array::{ArrayRef, RecordBatch, UInt32Array},
-    compute::{concat_batches, take},
+    compute::take,
     datatypes::{DataType, Field, Schema},
 };
 use datafusion::{
@@ -19,7 +21,6 @@ use datafusion::{
     physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr},
     physical_plan::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
-        collect,
         execution_plan::{Boundedness, EmissionType, EvaluationType, SchedulingType},
         stream::RecordBatchStreamAdapter,
     },
@@ -117,8 +118,7 @@ impl AdoptExec {
             index = look_up((&rows, &owner.columns), (&of_owner, &owner.parent_columns))?;
             owner_rows = Some(ParentRows { rows: of_owner, degree: owner.degree, adopted: true });
         }
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let settings = SamplerSettings::new(self.spec.device, self.spec.threads.unwrap_or(cores));
+        let settings = SamplerSettings::new(self.spec.device, self.spec.threads.unwrap_or_else(cores));
         let degrees = family.adopt(&rows, owner_rows.as_ref().map(|owner| (owner, index.as_slice())), &settings)?;
         let chosen: UInt32Array = index.iter().map(|&row| (row != NONE).then_some(row)).collect();
         let array = |name: &String| -> SynthResult<ArrayRef> {
@@ -139,12 +139,6 @@ impl AdoptExec {
         let arrays = self.columns.iter().map(array).collect::<SynthResult<Vec<_>>>()?;
         Ok(RecordBatch::try_new(self.schema(), arrays)?)
     }
-}
-
-/// All rows of a plan, in whatever order: keys put them in theirs.
-async fn collected(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> SynthResult<RecordBatch> {
-    let batches = collect(Arc::clone(plan), Arc::clone(context)).await?;
-    Ok(concat_batches(&plan.schema(), &batches)?)
 }
 
 impl DisplayAs for AdoptExec {

@@ -1,36 +1,36 @@
 //! The plan of given rows of a related table, completed.
 
-use super::{plan::Input, shared::family_of};
+use super::{
+    plan::Input,
+    shared::{by_reference, family_of},
+};
 use crate::{
     Result as SynthResult, SynthError,
     encode::Unseen,
-    exec::{apply::cast_exact, sample::SampleSpec},
+    exec::{
+        columns::as_learned,
+        rows::{Out, batches, collected, sent},
+        sample::SampleSpec,
+    },
     models::SamplerSettings,
-    relational::{Asker, ParentRows},
+    relational::Asker,
     store::{Manifest, off_worker},
+    torch::cores,
 };
-use arrow::{
-    array::{RecordBatch, UInt32Array},
-    compute::{concat_batches, take_record_batch},
-    datatypes::Schema,
-};
+use arrow::{array::UInt32Array, compute::take_record_batch};
 use datafusion::{
     common::{Statistics, assert_or_internal_err, internal_err, stats::Precision, tree_node::TreeNodeRecursion},
-    error::{DataFusionError, Result},
+    error::Result,
     execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryConsumer},
     physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr},
     physical_plan::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
-        collect_partitioned,
         execution_plan::{Boundedness, EmissionType, EvaluationType, SchedulingType},
         metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput},
         statistics::StatisticsArgs,
-        stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
     },
 };
-use futures::TryStreamExt;
 use std::{fmt, sync::Arc};
-use tokio::sync::mpsc::Sender;
 
 /// Batches that may wait for the consumer.
 const QUEUE: usize = 2;
@@ -76,49 +76,31 @@ impl CompleteExec {
         Ok(Self { spec, manifest, projection, all, given, unseen, parents, properties, metrics })
     }
 
-    /// The given rows, of the types of the model's table.
-    async fn rows(&self, context: &Arc<TaskContext>) -> SynthResult<RecordBatch> {
-        // In the table's order: partition after partition.
-        let parts = collect_partitioned(Arc::clone(&self.given), Arc::clone(context)).await?;
-        let rows = concat_batches(&self.given.schema(), parts.iter().flatten())?;
-        let (mut fields, mut columns) = (Vec::new(), Vec::new());
-        for (field, values) in rows.schema().fields().iter().zip(rows.columns()) {
-            let wanted = self.manifest.schema().field_with_name(field.name())?;
-            columns.push(cast_exact("synth_sample", values, wanted.data_type(), field.name())?);
-            fields.push(wanted.clone().with_nullable(true));
-        }
-        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
-    }
-
-    async fn run(self, context: Arc<TaskContext>, out: Sender<Result<RecordBatch>>) -> SynthResult<()> {
+    async fn run(self, context: Arc<TaskContext>, out: Out) -> SynthResult<()> {
         let metrics = BaselineMetrics::new(&self.metrics, 0);
         let reservation = MemoryConsumer::new("CompleteExec").register(context.memory_pool());
-        let given = self.rows(&context).await?;
+        let given = collected(&self.given, &context).await?;
+        let given = as_learned("synth_sample", &given, self.manifest.schema())?;
         let wanted = if self.spec.rows == SampleSpec::ALL { given.num_rows() as u64 } else { self.spec.rows };
         if given.num_rows() == 0 && wanted > 0 {
             return Err(SynthError::NoRows { reason: "the table of given rows is empty".to_owned() });
         }
         let stored = self.spec.stored().await?;
         let family = Arc::new(family_of(self.spec.seed, &stored)?);
-        let references = stored.manifest.relations.as_ref().map_or(0, |relations| relations.references.len());
-        let mut parents: Vec<Option<ParentRows>> = vec![None; references];
-        for input in &self.parents {
-            parents[input.reference] = Some(input.collect(0, &context).await?);
-        }
-        let held = parents.iter().flatten().map(|parents| parents.rows.get_array_memory_size()).sum::<usize>();
+        let parents = by_reference(&self.parents, &family, 0, &context).await?;
+        let held: usize = parents.iter().flatten().map(|parents| parents.rows.get_array_memory_size()).sum();
         reservation.try_grow(given.get_array_memory_size() + held + stored.model.sampler_memory())?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let settings = SamplerSettings {
             temperature: self.spec.temperature,
-            ..SamplerSettings::new(self.spec.device, self.spec.threads.unwrap_or(cores))
+            ..SamplerSettings::new(self.spec.device, self.spec.threads.unwrap_or_else(cores))
         };
-        let (all, asker) = (self.all, Asker { function: "synth_sample", argument: "given", unseen: self.unseen });
+        let all = self.all;
+        let asker = Asker { function: "synth_sample", argument: "given", unseen: self.unseen, generated: true };
         let ready = {
             let family = Arc::clone(&family);
             move || family.completion(all, parents, &settings, asker)
         };
         let mut completion = off_worker(ready).await?;
-        let batch_rows = context.session_config().batch_size().max(1);
         let step = all.clamp(1, AT_ONCE);
         for first in (0..wanted).step_by(step as usize) {
             let timer = metrics.elapsed_compute().timer();
@@ -134,8 +116,7 @@ impl CompleteExec {
             completion = with;
             let completed = completed.project(&self.projection)?;
             timer.done();
-            for offset in (0..completed.num_rows()).step_by(batch_rows) {
-                let part = completed.slice(offset, batch_rows.min(completed.num_rows() - offset));
+            for part in batches(completed, &context) {
                 if out.send(Ok(part.record_output(&metrics))).await.is_err() {
                     return Ok(());
                 }
@@ -204,15 +185,8 @@ impl ExecutionPlan for CompleteExec {
         if partition != 0 {
             return internal_err!("no partition {partition} in {}", self.name());
         }
-        let (plan, schema) = (self.clone(), self.schema());
-        let start = async move {
-            let mut builder = RecordBatchReceiverStreamBuilder::new(schema, QUEUE);
-            let out = builder.tx();
-            builder.spawn(async move { plan.run(context, out).await.map_err(DataFusionError::from) });
-            Ok::<_, DataFusionError>(builder.build())
-        };
-        // Nothing happens before the first poll.
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), futures::stream::once(start).try_flatten())))
+        let plan = self.clone();
+        Ok(sent(self.schema(), QUEUE, move |out| plan.run(context, out)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

@@ -22,4 +22,4 @@ pub(in crate::exec) use build::{plan_parents, segment_rows};
 pub use complete::CompleteExec;
 pub(in crate::exec) use plan::Input;
 pub use plan::RelatedExec;
-pub(in crate::exec) use shared::family_of;
+pub(in crate::exec) use shared::{by_reference, family_of};

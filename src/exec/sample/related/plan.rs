@@ -3,10 +3,14 @@
 use super::shared::{Prepared, Shared, Size};
 use crate::{
     Result as SynthResult, SynthError,
-    exec::sample::{SampleSpec, schema::ROW_ID},
+    exec::{
+        rows::{Out, batches, sent},
+        sample::{SampleSpec, schema::ROW_ID},
+    },
     models::SamplerSettings,
     relational::{Generator, Role},
     store::{Manifest, off_worker},
+    torch::cores,
 };
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions},
@@ -15,7 +19,7 @@ use arrow::{
 };
 use datafusion::{
     common::{Statistics, assert_or_internal_err, internal_err, stats::Precision, tree_node::TreeNodeRecursion},
-    error::{DataFusionError, Result},
+    error::Result,
     execution::{
         SendableRecordBatchStream, TaskContext,
         memory_pool::{MemoryConsumer, MemoryReservation},
@@ -26,12 +30,9 @@ use datafusion::{
         execution_plan::{Boundedness, EmissionType, EvaluationType, SchedulingType},
         metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet, RecordOutput, Time},
         statistics::StatisticsArgs,
-        stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter},
     },
 };
-use futures::TryStreamExt;
 use std::{fmt, ops::Range, sync::Arc};
-use tokio::sync::mpsc::Sender;
 
 /// Batches that may wait for the consumer, per partition.
 const QUEUE: usize = 2;
@@ -310,20 +311,11 @@ impl ExecutionPlan for RelatedExec {
             return internal_err!("no partition {partition} in {}", self.name());
         }
         let tasks = self.tasks.of(partition);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = self.spec.threads.unwrap_or_else(|| (cores / self.tasks.partitions).max(1));
+        let threads = self.spec.threads.unwrap_or_else(|| (cores() / self.tasks.partitions).max(1));
         let reservation = MemoryConsumer::new(format!("RelatedExec[{partition}]")).register(context.memory_pool());
         let metrics = Metrics::new(&self.metrics, partition);
         let worker = Worker { plan: self.clone(), context, reservation, metrics, threads, generator: None };
-        let schema = self.schema();
-        let start = async move {
-            let mut builder = RecordBatchReceiverStreamBuilder::new(schema, QUEUE);
-            let out = builder.tx();
-            builder.spawn(async move { worker.run(tasks, out).await.map_err(DataFusionError::from) });
-            Ok::<_, DataFusionError>(builder.build())
-        };
-        // Nothing happens before the first poll.
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), futures::stream::once(start).try_flatten())))
+        Ok(sent(self.schema(), QUEUE, |out| worker.run(tasks, out)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -374,8 +366,7 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, tasks: impl Iterator<Item = Task>, out: Sender<Result<RecordBatch>>) -> SynthResult<()> {
-        let batch_rows = self.context.session_config().batch_size().max(1);
+    async fn run(mut self, tasks: impl Iterator<Item = Task>, out: Out) -> SynthResult<()> {
         for task in tasks {
             let cell = self.plan.shared.cell(task.segment);
             let timer = self.metrics.parents.timer();
@@ -393,8 +384,7 @@ impl Worker {
                     return Ok(());
                 }
                 let Some(batch) = self.chunk(prepared, task.segment, chunk).await? else { continue };
-                for offset in (0..batch.num_rows()).step_by(batch_rows) {
-                    let part = batch.slice(offset, batch_rows.min(batch.num_rows() - offset));
+                for part in batches(batch, &self.context) {
                     if out.send(Ok(part.record_output(&self.metrics.baseline))).await.is_err() {
                         return Ok(());
                     }

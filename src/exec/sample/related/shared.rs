@@ -26,9 +26,25 @@ pub(in crate::exec) fn family_of(seed: u64, stored: &StoredModel) -> Result<Fami
     Family::new(Arc::new(relations), stored.manifest.encoder.clone(), Arc::clone(&stored.model), noise)
 }
 
+/// The parents of segment `number` of the rows of `family`, by reference.
+pub(in crate::exec) async fn by_reference(
+    inputs: &[Input],
+    family: &Family,
+    number: u64,
+    context: &Arc<TaskContext>,
+) -> Result<Vec<Option<ParentRows>>> {
+    let mut parents = vec![None; family.references()];
+    for input in inputs {
+        let partition = number - input.first.unwrap_or(number);
+        let partition = usize::try_from(partition).unwrap_or(usize::MAX);
+        parents[input.reference] = Some(input.collect(partition, context).await?);
+    }
+    Ok(parents)
+}
+
 impl Input {
     /// The parents of a partition.
-    pub(in crate::exec) async fn collect(&self, partition: usize, context: &Arc<TaskContext>) -> Result<ParentRows> {
+    async fn collect(&self, partition: usize, context: &Arc<TaskContext>) -> Result<ParentRows> {
         let stream = self.plan.execute(partition, Arc::clone(context))?;
         let schema = stream.schema();
         let batches: Vec<_> = stream.try_collect().await?;
@@ -57,7 +73,7 @@ type Cell = OnceCell<Arc<Prepared>>;
 /// The model, and the segments that some partition is at work on.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    family: OnceCell<(Arc<Family>, usize)>,
+    family: OnceCell<Arc<Family>>,
     segments: Mutex<HashMap<u64, Weak<Cell>>>,
     /// The one asked for last stays: windows of a segment may come one by one.
     last: Mutex<Option<Arc<Cell>>>,
@@ -82,13 +98,9 @@ impl Shared {
         cell
     }
 
-    /// The model, loaded once, and the number of its references.
-    async fn family(&self, spec: &SampleSpec) -> Result<&(Arc<Family>, usize)> {
-        let load = || async {
-            let stored = spec.stored().await?;
-            let references = stored.manifest.relations.as_ref().map_or(0, |relations| relations.references.len());
-            Ok((Arc::new(family_of(spec.seed, &stored)?), references))
-        };
+    /// The model, loaded once.
+    async fn family(&self, spec: &SampleSpec) -> Result<&Arc<Family>> {
+        let load = || async { Ok(Arc::new(family_of(spec.seed, &*spec.stored().await?)?)) };
         self.family.get_or_try_init(load).await
     }
 
@@ -100,14 +112,8 @@ impl Shared {
         (number, size): (u64, Size),
         context: &Arc<TaskContext>,
     ) -> Result<Arc<Prepared>> {
-        let (family, references) = self.family(spec).await?;
-        let mut parents: Vec<Option<ParentRows>> = vec![None; *references];
-        for input in inputs {
-            let partition = number - input.first.unwrap_or(number);
-            let partition = usize::try_from(partition).unwrap_or(usize::MAX);
-            parents[input.reference] = Some(input.collect(partition, context).await?);
-        }
-        let family = Arc::clone(family);
+        let family = Arc::clone(self.family(spec).await?);
+        let parents = by_reference(inputs, &family, number, context).await?;
         off_worker(move || {
             let rows = match size {
                 Size::Segment(rows) | Size::Children(Some(rows)) => rows,
