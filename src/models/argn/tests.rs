@@ -199,6 +199,15 @@ fn candidates_complete_and_judge_rows_by_the_tables_order() {
     assert!((mean - 0.3033f64.ln()).abs() < 0.15, "{mean}, {alone}");
     assert!((early - 0.3f64.ln()).abs() < 0.1 && (early - same).abs() < 1e-9, "{early}, {same}");
 
+    // Candidates of few rows are worked on together.
+    for rows in [1, 10, 700] {
+        let logs = sampler(64, 2).log_probability(&late_or_early().slice(0..rows)).unwrap();
+        assert!(
+            logs.iter().enumerate().all(|(row, log)| (log - [mean, same][row % 2]).abs() < 1e-4),
+            "{rows}: {logs:?}"
+        );
+    }
+
     // Weights are what rows would be probable by, on average.
     let known = late_or_early();
     let mut whole = KnownCodes::nothing(3, BLOCK_ROWS);
@@ -213,6 +222,31 @@ fn candidates_complete_and_judge_rows_by_the_tables_order() {
     let all = sampler(1, 1).log_weight(&whole, &whole).unwrap();
     let logs = sampler(1, 1).log_probability(&whole).unwrap();
     assert!(all.iter().zip(&logs).all(|(all, log)| (all - log).abs() < 1e-9), "nothing is drawn of what is known");
+}
+
+#[test]
+fn few_rows_are_completed_as_among_many() {
+    let (layout, rows) = planted(900);
+    let layout = Layout { given: 1, ..layout };
+    let model = fit(&layout, &rows, &small(3)).model;
+    let known = |rows: usize| {
+        let mut known = KnownCodes::nothing(3, rows);
+        known.set(0, (0..rows as u32).map(|row| row % 3).collect());
+        known.set(2, (0..rows as u32).map(|row| if row % 4 == 0 { UNKNOWN } else { row % 5 }).collect());
+        known
+    };
+    let complete = |candidates, rows: usize| {
+        let settings = SamplerSettings { candidates, ..SamplerSettings::new(DeviceKind::Cpu, 1) };
+        let mut out = EncodedRows::with_capacity(&layout, BLOCK_ROWS);
+        let mut sampler = model.any_order_sampler(&settings).unwrap();
+        sampler.complete(3, &Noise::new(1, b"sample"), &known(rows), &mut out).unwrap();
+        (0..40).map(|row| [1, 2].map(|k| out.subcolumns[k].code(row))).collect::<Vec<_>>()
+    };
+    // Sums of another order may tip a row.
+    let alike = |a: &[[u32; 2]], b: &[[u32; 2]]| a.iter().zip(b).filter(|(a, b)| a == b).count();
+    let (among_many, alone) = (complete(8, BLOCK_ROWS), complete(8, 40));
+    assert!(alike(&among_many, &alone) >= 39, "{among_many:?}, {alone:?}");
+    assert!(alike(&among_many, &complete(1, 40)) < 39, "candidates make no difference");
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //! What comes after all that is known is drawn in the table's order anyway, once, and so are rows of which the first columns are known, or
 //! nothing: they are as they would be with a single candidate. A row depends on no other one.
 
-use super::{Question, Worker};
+use super::{Question, TILE, Worker};
 use crate::{
     Result,
     encode::{KnownCodes, UNKNOWN},
@@ -73,7 +73,12 @@ fn by_column(known: &KnownCodes, columns: usize) -> Vec<Option<Vec<u32>>> {
     (0..columns).map(|k| known.subcolumn(k).map(<[u32]>::to_vec)).collect()
 }
 
-/// One candidate for each row.
+/// How many candidates of each of `rows` rows are worked on at once: small tiles take as long as large ones.
+fn at_once(rows: usize) -> usize {
+    (TILE / rows.max(1)).max(1)
+}
+
+/// Candidates for each row: those of all rows by the first shifts, then those by the next ones.
 struct Candidates {
     /// By column; none of what is neither known nor drawn.
     codes: Vec<Option<Vec<u32>>>,
@@ -126,13 +131,16 @@ impl Worker {
         let mut reservoir = Reservoir::new(rows);
         let mut chosen = vec![vec![UNKNOWN; rows]; known.len()];
         let mut uniform = vec![0f32; rows];
-        for (shifts, choice) in question.shifts.iter().zip(&question.choices) {
+        let several = at_once(rows);
+        for (shifts, choices) in question.shifts.chunks(several).zip(question.choices.chunks(several)) {
             let Candidates { codes, logs } = self.candidates(known, &spans, &bits, shifts)?;
-            choice.fill_uniform(tile, &mut uniform);
-            for row in reservoir.takers(&logs, &uniform) {
-                let span = spans.of_rows[row].clone();
-                let of_row = codes[span.clone()].iter().zip(&mut chosen[span]);
-                of_row.for_each(|(from, to)| to[row] = from.as_ref().map_or(UNKNOWN, |from| from[row]));
+            for ((choice, logs), first) in choices.iter().zip(logs.chunks(rows)).zip((0..).step_by(rows)) {
+                choice.fill_uniform(tile, &mut uniform);
+                for row in reservoir.takers(logs, &uniform) {
+                    let span = spans.of_rows[row].clone();
+                    let of_row = codes[span.clone()].iter().zip(&mut chosen[span]);
+                    of_row.for_each(|(from, to)| to[row] = from.as_ref().map_or(UNKNOWN, |from| from[first + row]));
+                }
             }
         }
         for (known, chosen) in known.iter_mut().zip(chosen) {
@@ -166,9 +174,11 @@ impl Worker {
         };
         let bits: Vec<Vec<u32>> = (0..known.len()).map(bits).collect();
         let mut sums = vec![f64::NEG_INFINITY; rows];
-        for shifts in shifts {
-            let of_candidates = self.candidates(&known, &spans, &bits, shifts)?.logs;
-            sums.iter_mut().zip(of_candidates).for_each(|(sum, log)| *sum = log_sum(*sum, log));
+        for shifts in shifts.chunks(at_once(rows)) {
+            let logs = self.candidates(&known, &spans, &bits, shifts)?.logs;
+            logs.chunks(rows).for_each(|logs| {
+                sums.iter_mut().zip(logs).for_each(|(sum, &log)| *sum = log_sum(*sum, log));
+            });
         }
         let count = (shifts.len() as f64).ln();
         let between = (0..rows).filter(|&row| !spans.of_rows[row].is_empty());
@@ -207,34 +217,37 @@ impl Worker {
         known.iter().enumerate().try_for_each(|(k, known)| known.as_ref().map_or(Ok(()), |known| self.know(k, known)))
     }
 
-    /// Draws what is not `known` up to the last column that is, by each column's random bits and their shifts.
+    /// Draws what is not `known` up to the last column that is, by each column's random bits and their shifts: a candidate for each
+    /// row by each of `shifts`.
     fn candidates(
         &mut self,
         known: &[Option<Vec<u32>>],
         spans: &Spans,
         bits: &[Vec<u32>],
-        shifts: &[u32],
+        shifts: &[Vec<u32>],
     ) -> Result<Candidates> {
         let rows = spans.of_rows.len();
-        let (mut logs, mut odds) = (vec![0f64; rows], vec![0f32; rows]);
-        let mut codes = known.to_vec();
-        self.know_all(known)?;
+        let all = rows * shifts.len();
+        let (mut logs, mut odds) = (vec![0f64; all], vec![0f32; all]);
+        let mut codes: Vec<_> = known.iter().map(|known| Some(known.as_ref()?.repeat(shifts.len()))).collect();
+        self.know_all(&codes)?;
         for k in spans.all.clone() {
             if known[k].as_ref().is_some_and(|known| !known.contains(&UNKNOWN)) {
                 continue;
             }
-            let bits: Vec<u32> = bits[k].iter().map(|bits| bits.wrapping_add(shifts[k])).collect();
+            let shifted = shifts.iter().flat_map(|shifts| bits[k].iter().map(move |bits| bits.wrapping_add(shifts[k])));
+            let bits: Vec<u32> = shifted.collect();
             let mut drawn = self.draw(k, &bits, Some(&mut odds))?;
-            for (row, code) in drawn.iter_mut().enumerate() {
-                match known[k].as_ref().map_or(UNKNOWN, |known| known[row]) {
-                    UNKNOWN if spans.of_rows[row].contains(&k) => logs[row] -= f64::from(odds[row]).ln(),
+            for (at, code) in drawn.iter_mut().enumerate() {
+                match known[k].as_ref().map_or(UNKNOWN, |known| known[at % rows]) {
+                    UNKNOWN if spans.of_rows[at % rows].contains(&k) => logs[at] -= f64::from(odds[at]).ln(),
                     known => *code = known,
                 }
             }
             self.know(k, &drawn)?;
             codes[k] = Some(drawn);
         }
-        let within = |k: usize, row: usize| spans.within(k, row);
+        let within = |k: usize, at: usize| spans.within(k, at % rows);
         self.add_logs(&codes, spans.all.start..spans.all.end + 1, within, &mut logs)?;
         Ok(Candidates { codes, logs })
     }
