@@ -18,11 +18,16 @@ impl From<Vec<u32>> for Order {
 }
 
 impl Order {
+    /// `rows` rows as they are.
+    pub(super) fn unchanged(rows: usize) -> Self {
+        Self((0..rows as u32).collect())
+    }
+
     /// `rows` rows by `key`; those of the same key stay in theirs.
     pub(super) fn by<K: Ord>(rows: usize, key: impl Fn(usize) -> K) -> Self {
-        let mut order: Vec<u32> = (0..rows as u32).collect();
-        order.sort_by_key(|&row| key(row as usize));
-        Self(order)
+        let mut order = Self::unchanged(rows);
+        order.0.sort_by_key(|&row| key(row as usize));
+        order
     }
 
     /// The rows of a table by their owners, siblings by the column `by` if there is one, those without an owner last. `index` has

@@ -59,15 +59,6 @@ impl Columns {
         Ok(Self { function, action: spec.action, shared, output })
     }
 
-    /// The shared columns of a batch, of the types that the model has learned.
-    pub(super) fn of_model(&self, batch: &RecordBatch, model: &Schema) -> Result<Vec<ArrayRef>> {
-        let cast = |&(at, column): &(usize, usize)| {
-            let field = model.field(column);
-            self.cast(batch.column(at), field.data_type(), field.name())
-        };
-        self.shared.iter().map(cast).collect()
-    }
-
     /// The model's columns that are to be decoded.
     pub(super) fn decoded(&self, encoder: &TableEncoder) -> Vec<usize> {
         match self.action {

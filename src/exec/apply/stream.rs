@@ -5,6 +5,7 @@ use crate::{
     Result, SynthError,
     encode::{EncodedRows, TableEncoder},
     exec::{
+        columns::as_learned,
         rows::{Out, batches},
         sample::planned_model,
     },
@@ -137,7 +138,7 @@ impl Job {
         encoded: &mut EncodedRows,
     ) -> Result<RecordBatch> {
         let columns: Vec<usize> = self.columns.shared.iter().map(|(_, column)| *column).collect();
-        let arrays = self.columns.of_model(given, encoder.schema())?;
+        let arrays = as_learned(self.spec.function, given, encoder.schema())?.columns().to_vec();
         let (rows, unseen) = (given.num_rows(), self.spec.unseen);
         let of_function = |error| match error {
             SynthError::Column { column, reason, .. } => SynthError::Column {

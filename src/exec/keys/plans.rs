@@ -3,11 +3,12 @@
 use super::Tables;
 use crate::{
     Result, SynthError,
+    exec::rows::collected,
     schema::{ForeignKey, TableName},
 };
 use arrow::{
     array::{Array, AsArray, RecordBatch},
-    compute::{cast, concat_batches},
+    compute::cast,
     datatypes::{DataType, Int64Type, SchemaRef},
 };
 use async_trait::async_trait;
@@ -19,7 +20,7 @@ use datafusion::{
     execution::SessionState,
     functions_aggregate::expr_fn::{count, max, min, sum},
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType},
-    physical_plan::{ExecutionPlan, collect},
+    physical_plan::ExecutionPlan,
     prelude::{lit, when},
 };
 use std::{borrow::Cow, sync::Arc};
@@ -153,9 +154,7 @@ impl Row {
     /// Runs an aggregate of one row.
     pub(in crate::exec) async fn of(state: &SessionState, plan: &LogicalPlan) -> Result<Self> {
         let plan = state.create_physical_plan(plan).await?;
-        let schema = plan.schema();
-        let batches = collect(plan, state.task_ctx()).await?;
-        let row = concat_batches(&schema, &batches)?;
+        let row = collected(&plan, &state.task_ctx()).await?;
         if row.num_rows() != 1 {
             return Err(SynthError::Internal(format!("an aggregate of {} rows", row.num_rows())));
         }

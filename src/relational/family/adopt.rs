@@ -6,7 +6,7 @@ use crate::{
     encode::{EncodedRows, KnownCodes, Unseen},
     models::SamplerSettings,
     noise::{BLOCK_ROWS, blocks},
-    relational::{NONE, child_counts, degree_column, order::Order},
+    relational::{degree_column, order::Order},
 };
 use arrow::{
     array::{ArrayRef, RecordBatch, UInt32Array},
@@ -28,20 +28,16 @@ impl Family {
         settings: &SamplerSettings,
     ) -> Result<Vec<ArrayRef>> {
         let count = rows.num_rows();
-        let order = match (owner, &self.relations.context) {
-            (Some((_, index)), Some(context)) => Order::under_owners(rows, context.order.as_deref(), index)?,
-            _ => Order::from((0..count as u32).collect::<Vec<_>>()),
+        let mut segment = Segment::new(0, count as u64);
+        let order = match (&self.relations.context, owner) {
+            (Some(context), Some(owner)) => self.under_owners(&mut segment, rows, context, owner)?,
+            (Some(_), None) => return Err(SynthError::Internal("rows that depend on an owner without one".to_owned())),
+            (None, _) => Order::unchanged(count),
         };
         let known = self.known_of(rows, &order.indices())?;
         let noise = self.noise.part("adopted");
         let mut sampler = self.model.any_order_sampler(settings)?;
-        let own = if let Some(context) = &self.relations.context {
-            let (owner, index) =
-                owner.ok_or_else(|| SynthError::Internal("rows that depend on an owner without one".to_owned()))?;
-            let mut segment = Segment::new(0, count as u64);
-            segment.degrees = child_counts(index, owner.rows.num_rows());
-            segment.context = self.context(&context.owner, owner, &segment.degrees)?;
-            segment.degrees.push(index.iter().filter(|&&row| row == NONE).count() as u32);
+        let own = if self.relations.context.is_some() {
             let chunk = segment.all();
             let mut draft = Draft::new(&segment, &chunk);
             let first = self.joint.own.start;

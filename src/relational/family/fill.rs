@@ -7,7 +7,7 @@ use super::{Asker, Draft, Family, ParentRows, Segment, complete::Given, segment:
 use crate::{
     Result, SynthError,
     models::{SamplerSettings, told},
-    relational::{NONE, child_counts, order::Order},
+    relational::order::Order,
 };
 use arrow::{
     array::{ArrayRef, RecordBatch},
@@ -114,18 +114,15 @@ impl Family {
         let mut segment = Segment::new(0, count as u64);
         segment.parents = relations.references.iter().zip(parents).map(of_reference).collect::<Result<_>>()?;
         let named = self.named(rows, &segment, (0, asker))?;
-        let mut order = Order::from((0..count as u32).collect::<Vec<_>>());
-        let mut alone = count;
-        if let (Some(context), Some((at, _))) = (&relations.context, relations.owner()) {
+        let order = if let (Some(context), Some((at, _))) = (&relations.context, relations.owner()) {
             let (Some(owners), Some(index)) = (&parents[at], named.get(at).filter(|named| named.len() == count)) else {
                 return Err(SynthError::Internal("rows that depend on an owner without one".to_owned()));
             };
-            order = Order::under_owners(rows, context.order.as_deref(), index)?;
-            segment.degrees = child_counts(index, owners.rows.num_rows());
-            segment.context = self.context(&context.owner, owners, &segment.degrees)?;
-            alone = index.iter().filter(|&&owner| owner == NONE).count();
-        }
-        segment.degrees.push(alone as u32);
+            self.under_owners(&mut segment, rows, context, (owners, index))?
+        } else {
+            segment.degrees.push(count as u32);
+            Order::unchanged(count)
+        };
         let mut given = self.given(rows, &[], &segment, asker)?.in_order(&order)?;
         let named: Vec<Vec<u32>> = named.iter().map(|named| order.put(named)).collect();
         given.known.extend(self.known_attributes(&segment, &named));

@@ -4,7 +4,9 @@ use super::Family;
 use crate::{
     Result,
     encode::TableEncoder,
-    relational::{Reference, Role, Unique, degrees::proportional, slots::Slots},
+    relational::{
+        Context, NONE, Reference, Role, Unique, child_counts, degrees::proportional, order::Order, slots::Slots,
+    },
 };
 use arrow::{
     array::{ArrayRef, AsArray, Int32Array, RecordBatch},
@@ -156,6 +158,20 @@ impl Family {
             codes.push(self.joint.none(at));
         }
         Ok(codes)
+    }
+
+    /// Puts `rows`, which no model generated, under their owners in `segment`: `index` has the owner of each, or [`NONE`].
+    pub(super) fn under_owners(
+        &self,
+        segment: &mut Segment,
+        rows: &RecordBatch,
+        context: &Context,
+        (owners, index): (&ParentRows, &[u32]),
+    ) -> Result<Order> {
+        segment.degrees = child_counts(index, owners.rows.num_rows());
+        segment.context = self.context(&context.owner, owners, &segment.degrees)?;
+        segment.degrees.push(index.iter().filter(|&&owner| owner == NONE).count() as u32);
+        Order::under_owners(rows, context.order.as_deref(), index)
     }
 
     /// Whether the rows of a segment can only be had all at once.

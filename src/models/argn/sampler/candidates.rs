@@ -73,7 +73,7 @@ fn by_column(known: &KnownCodes, columns: usize) -> Vec<Option<Vec<u32>>> {
     (0..columns).map(|k| known.subcolumn(k).map(<[u32]>::to_vec)).collect()
 }
 
-/// How many candidates of each of `rows` rows are worked on at once: small tiles take as long as large ones.
+/// How many candidates of each of `rows` rows are worked on at once: as many as a tile has room for.
 fn at_once(rows: usize) -> usize {
     (TILE / rows.max(1)).max(1)
 }
