@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 impl Family {
     /// By foreign key that refers to the table, the number of children that each of `rows` would have: drawn from what the
     /// model has learned, given all that it knows of them. `owner` has the rows of their owner, hidden columns included, and
-    /// for each of `rows` its owner's, or [`NONE`].
+    /// for each of `rows` its owner's, or [`NONE`](crate::relational::NONE).
     ///
     /// # Errors
     /// A model that does not know every order; no owner, where rows depend on one; libtorch failed.
